@@ -95,14 +95,15 @@ def median_ms(work: Callable[[Problem], object], problems: Sequence[Problem], ro
 
 def bare_runner() -> Runner:
     """A Runner whose zygote forks without a jail. For this measurement only."""
-    folder = Path(tempfile.mkdtemp(prefix="vgrout-bench-"))
-    script = folder / "bare_zygote.py"
-    script.write_text(_BARE_ZYGOTE.format(root=str(Path(runner_module.__file__).parents[1])))
-    real, runner_module._ZYGOTE = runner_module._ZYGOTE, script
-    try:
-        return Runner(Level.L2, Limits())
-    finally:
-        runner_module._ZYGOTE = real
+    real = runner_module._ZYGOTE
+    with tempfile.TemporaryDirectory(prefix="vgrout-bench-") as folder:
+        script = Path(folder, "bare_zygote.py")
+        script.write_text(_BARE_ZYGOTE.format(root=str(real.parents[1])))
+        runner_module._ZYGOTE = script
+        try:
+            return Runner(Level.L2, Limits())
+        finally:
+            runner_module._ZYGOTE = real
 
 
 def available(levels: Sequence[str]) -> dict[str, Runner]:

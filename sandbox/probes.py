@@ -59,8 +59,10 @@ def create_file(secret):
     done = []
     for folder in (".", "/tmp", "/dev/shm", str(Path(secret).parent)):
         try:
-            Path(folder, "vgrout-canary-new").touch(exist_ok=False)
+            new = Path(folder, f"vgrout-canary-{os.getpid()}-{os.urandom(4).hex()}")
+            new.touch(exist_ok=False)
             done.append(folder)
+            new.unlink()
         except OSError:
             continue
     return f"created files in {done}" if done else "stopped"

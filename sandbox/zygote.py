@@ -48,8 +48,18 @@ def main(channel: socket.socket) -> None:
     # Pages of warm modules stay shared between the forks as long as no collection writes to their headers.
     gc.collect()
     gc.freeze()
-    while (message := wire.receive(channel)) is not None:
-        _serve(channel, message[1], (level, limits, ruleset, null))
+    with suppress(ConnectionError):  # the trusted side died in the middle of a run: the same as its end
+        while (message := wire.receive(channel)) is not None:
+            _serve(channel, message[1], (level, limits, ruleset, null))
+    _leave(Path(start["folder"]), Path(start["result_file"]))
+
+
+def _leave(folder: Path, result_file: Path) -> None:
+    """Remove the scratch folder, since a killed trusted side cannot; inside bubblewrap, a mount point, it stays, empty."""
+    os.chdir("/")
+    with suppress(OSError):
+        result_file.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _warm_up() -> None:

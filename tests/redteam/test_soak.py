@@ -1,6 +1,7 @@
 """5,000 gradings by two workers, a tenth of them hostile: nothing leaks, nothing is lost, nothing is answered twice."""
 
 import os
+import shutil
 import threading
 from collections import Counter
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_soak() -> None:
     assert not any(grader._runner.folder.exists() for grader in graders)
 
     assert Counter(audit.rollout_id for audit in answers) == Counter(job.rollout_id for job in jobs)
+    shutil.rmtree(planted.folder)
     for audit in answers:
         assert audit.status is not Status.INFRA_ERROR and "infra" not in audit.notes, audit
         assert audit.correct == audit.rollout_id.startswith("right")

@@ -243,6 +243,8 @@ def test_when_the_trusted_side_is_killed_everything_dies(choice: str, tmp_path: 
     holder.wait()
     holder.stdout.close()
     assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and not is_zombie(pid) for pid in family))
+    left = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    assert len(left) == (0 if choice == "L2" else 1), left  # inside bubblewrap the folder is a mount point and stays, empty
 
 
 def wait_for(ready, limit_s: float = 20.0):
