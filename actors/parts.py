@@ -7,7 +7,7 @@ returns can be handed to another part's `start` unfinished, and then travels onc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sandbox.grade import Grader
 from vgrout.config import Config
@@ -39,6 +39,12 @@ class RayPart:
     def start(self, method: str, *args: Any) -> Any:
         """Submit a method call; an ObjectRef."""
         return getattr(self.handle, method).remote(*args)
+
+
+class LearnerPart(Protocol):
+    """What the driver needs of the learner: one actor, several that work as one, or a plain object."""
+
+    def start(self, method: str, *args: Any) -> Any: ...
 
 
 Part = LocalPart | RayPart
@@ -76,11 +82,11 @@ class GraderPart:
 class Parts:
     """All parts of a run. Close it to end them."""
 
-    def __init__(self, learner: Part | None, engines: list[Part], graders: list[Part]) -> None:
+    def __init__(self, learner: LearnerPart | None, engines: list[Part], graders: list[Part]) -> None:
         self._learner, self.engines, self.graders = learner, engines, graders
 
     @property
-    def learner(self) -> Part:
+    def learner(self) -> LearnerPart:
         """The learner; an evaluation has none."""
         assert self._learner is not None
         return self._learner
@@ -89,11 +95,12 @@ class Parts:
         """Close engines and graders, and end their actors."""
         for part in [*self.engines, *self.graders]:
             finish(part.start("close"))
-        for part in [*self.engines, *self.graders, self._learner]:
-            if isinstance(part, RayPart):
+        learners = getattr(self._learner, "handles", (getattr(self._learner, "handle", None),))
+        for handle in [*(getattr(part, "handle", None) for part in [*self.engines, *self.graders]), *learners]:
+            if handle is not None:
                 import ray
 
-                ray.kill(part.handle)
+                ray.kill(handle)
 
 
 def engine_class(config: Config) -> type:
@@ -113,7 +120,9 @@ def connect(config: Config) -> None:
     import ray
 
     if not ray.is_initialized():
-        need = config.runtime.engines * ENGINE_CPUS + LEARNER_CPUS + config.runtime.graders * GRADER_CPUS
+        need = (
+            config.runtime.engines * ENGINE_CPUS + config.runtime.learners * LEARNER_CPUS + config.runtime.graders * GRADER_CPUS
+        )
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if "RAY_ADDRESS" not in os.environ:
             options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, int(need) + 1)}
@@ -126,8 +135,8 @@ def connect(config: Config) -> None:
 
 def _check_resources(config: Config, have: Mapping[str, float]) -> None:
     r = config.runtime
-    cpus = r.engines * ENGINE_CPUS + LEARNER_CPUS + r.graders * GRADER_CPUS
-    gpus = r.engines * r.engine_gpus + r.learner_gpus
+    cpus = r.engines * ENGINE_CPUS + r.learners * LEARNER_CPUS + r.graders * GRADER_CPUS
+    gpus = r.engines * r.engine_gpus + r.learners * r.learner_gpus
     for name, need, found in (("CPUs", cpus, have.get("CPU", 0)), ("GPUs", gpus, have.get("GPU", 0))):
         if need > found:
             raise UserError(f"runtime: {name}", f"{found:g} in the Ray cluster", f"at least {need:g} for the configured actors")
@@ -163,8 +172,13 @@ def _spawn_ray(config: Config, engine: type, learner_class: type, pairs: list[Pa
     learner = None
     if pairs is not None:
         threads = {"OMP_NUM_THREADS": str(runtime.learner_threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        handle = actor(learner_class, LEARNER_CPUS, runtime.learner_gpus, threads).remote(config, pairs, fractions)
-        learner = RayPart(handle)
+        if runtime.learners > 1:
+            from actors.learner_team import LearnerActor, spawn_team
+
+            learner = spawn_team(actor(LearnerActor, LEARNER_CPUS, runtime.learner_gpus, threads), config, pairs, fractions)
+        else:
+            handle = actor(learner_class, LEARNER_CPUS, runtime.learner_gpus, threads).remote(config, pairs, fractions)
+            learner = RayPart(handle)
         canary = finish(learner.start("canary_ids"))
     engines = [
         RayPart(actor(engine, ENGINE_CPUS, runtime.engine_gpus, engine_environment(config)).remote(config, canary))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, gather, logprobs_GT, micro_batches
+from learner.parallel import SOLO, Team
 from vgrout.config import Config
 from vgrout.records import Sample, Sampling
 
@@ -28,13 +29,15 @@ class Before:
     metrics: dict[str, float]
 
 
-def measure(model: Any, lora: Lora2r, config: Config, samples: list[Sample], m_G: Tensor, d_G: Tensor) -> Before:
-    """Run the forward passes that the objective of this configuration needs."""
+def measure(
+    model: Any, lora: Lora2r, config: Config, samples: list[Sample], m_G: Tensor, d_G: Tensor, team: Team = SOLO
+) -> Before:
+    """Run the forward passes that the objective of this configuration needs, on this rank's samples; metrics are of all."""
     device, temperature = lora.device, config.rollout.temperature
     old: dict[int, Tensor] = {}
     reference: dict[int, Tensor] = {}
     weight: dict[int, Tensor] = {}
-    gaps: list[Tensor] = []
+    gaps: list[Tensor] = [torch.empty(0, device=device)]  # a rank may have no rollout
     for rows in micro_batches(samples, config.train.micro_tokens):
         batch = collate([samples[i] for i in rows], device)
 
@@ -57,7 +60,7 @@ def measure(model: Any, lora: Lora2r, config: Config, samples: list[Sample], m_G
         gaps.append(gap_N)
         weight_N = torch.exp(gap_N).clamp(max=config.objective.importance_cap)
         weight.update(zip(rows, weight_N.split(batch.lengths_G.tolist()), strict=True))
-    return Before(old, reference, weight, _mismatch(torch.cat(gaps), config.objective.importance_cap))
+    return Before(old, reference, weight, _mismatch(team.concat(torch.cat(gaps)), config.objective.importance_cap))
 
 
 def _mismatch(gap_N: Tensor, cap: float) -> dict[str, float]:

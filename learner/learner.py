@@ -18,6 +18,7 @@ from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT, micro_batches, scatter
 from learner.objective import TokenTerms, advantages, loss
 from learner.optimizer import Optimizer, learning_rate
+from learner.parallel import SOLO, join_team
 from learner.recompute import recompute_layers
 from learner.routing import Router
 from learner.vgrad import Side, tokenize_pairs
@@ -52,7 +53,11 @@ class Learner:
         tokens = tokenize_pairs(self.tokenizer, pairs)
         self.router = Router(config.gate, config.seed, tokens, fractions or [])
         self.canary: Side = tokens.clean[0]
-        self.version = 0
+        self.version, self.team = 0, SOLO
+
+    def join(self, rank: int, size: int, address: str) -> None:
+        """Become one of `size` learners that share every batch by rollout (see learner/parallel.py)."""
+        self.team = self.router.team = join_team(rank, size, address, self.device)
 
     def update(self, samples: list[Sample]) -> UpdateResult:
         """Train on one batch and bump the version."""
@@ -60,14 +65,19 @@ class Learner:
         score_G, labels = self.router.route(self.model, self.lora, samples, self.version, budget)
         m_G, d_G = masks(labels)
         gained = advantages([s.reward for s in samples], [s.group for s in samples], labels, c.objective.baseline)
-        before = measure(self.model, self.lora, c, samples, m_G, d_G)
+        mine = self.team.rows(samples)
+        share, m_g, d_g, advantage_g = [samples[i] for i in mine], m_G[mine], d_G[mine], gained.advantage_G[mine]
+        before = measure(self.model, self.lora, c, share, m_g, d_g, self.team)
+        denominator = len(samples) * c.rollout.max_new_tokens
         lr = learning_rate(c.optim, self.version, c.train.updates)
-        value, clipped, norm, shares = 0.0, 0, 0.0, {}
+        value, clipped, norm, shares = 0.0, 0.0, 0.0, {}
         for _ in range(c.objective.epochs):
-            value, clipped = 0.0, 0
-            for rows in micro_batches(samples, budget):
-                part, part_clipped = self._backward(samples, rows, gained.advantage_G, m_G, d_G, before)
+            value, clipped = 0.0, 0.0
+            for rows in micro_batches(share, budget):
+                part, part_clipped = self._backward(share, rows, advantage_g, m_g, d_g, before, denominator)
                 value, clipped = value + part, clipped + part_clipped
+            self.team.sum_gradients(self.lora.parameters())
+            value, clipped = self.team.total(value, clipped)
             shares = self._gradient_shares()
             norm = self.optimizer.step(lr)
         self.version += 1
@@ -88,7 +98,14 @@ class Learner:
         return UpdateResult(metrics, gated)
 
     def _backward(
-        self, samples: list[Sample], rows: list[int], advantage_G: Tensor, m_G: Tensor, d_G: Tensor, before: Before
+        self,
+        samples: list[Sample],
+        rows: list[int],
+        advantage_G: Tensor,
+        m_G: Tensor,
+        d_G: Tensor,
+        before: Before,
+        denominator: float,
     ) -> tuple[float, int]:
         """Add one micro-batch to the gradients; returns its loss and the number of clipped tokens."""
         c = self.config.objective
@@ -104,7 +121,6 @@ class Learner:
             weight_GT=scatter(batch, [before.weight[i] for i in rows]),
             mask_GT=batch.completion_GT,
         )
-        denominator = len(samples) * self.config.rollout.max_new_tokens
         advantage_g = advantage_G[rows].to(self.device)
         value, clipped = loss(terms, advantage_g, clip=c.clip, kl=c.kl, denominator=denominator)
         value.backward()

@@ -15,6 +15,7 @@ from learner.cprobe import probe
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band
 from learner.lora2r import Lora2r
 from learner.model import Tokens
+from learner.parallel import SOLO, Team
 from learner.vgrad import PairTokens, cross_fit, haar, probe_pairs, score, v_grad
 from vgrout.config import GateConfig
 from vgrout.records import GateLabel
@@ -39,6 +40,7 @@ class Router:
     fractions: list[tuple[float, ...]] = field(default_factory=list)
     refresh: Refresh | None = None
     history: ScoreHistory | None = None
+    team: Team = SOLO
 
     def route(
         self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int, budget: int
@@ -50,8 +52,10 @@ class Router:
         initial = config.probe_policy == "initial"
         if self.refresh is None or (update % config.refresh_every == 0 and not initial):
             self._refresh(model, lora, initial, budget)
+            self.refresh = self.team.same(self.refresh)
         assert self.refresh is not None
-        score_G = score(probe(model, lora, items, initial=initial, budget=budget), self.refresh.v_MR)
+        v_MR = self.refresh.v_MR
+        score_G = self.team.assemble(items, lambda part: score(probe(model, lora, part, initial=initial, budget=budget), v_MR))
         if config.band == "matched":
             row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
             return score_G, label_by_fractions(score_G, row)

@@ -130,13 +130,14 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; threads and
+    """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; how many; threads and
     GPUs per process (fractions share one); `engine_memory` is the share of its GPU's memory that an engine takes;
     `max_lora_rank = 0` takes the smallest that holds both blocks."""
 
     backend: Literal["ray", "local"] = "ray"
     engine: Literal["vllm", "hf"] = "vllm"
     engines: int = 1
+    learners: int = 1
     graders: int = 2
     grade_deadline_s: float = 10.0
     jail: Literal["auto", "L1", "L2", "L3"] = "auto"
@@ -310,7 +311,7 @@ def _check(config: Config, where: str) -> None:
         ("rollout.prompt_limit", c.rollout.prompt_limit), ("train.checkpoint_every", c.train.checkpoint_every),
         ("gate.refresh_every", c.gate.refresh_every), ("objective.epochs", c.objective.epochs),
         ("eval.samples", c.eval.samples),
-        ("runtime.engines", c.runtime.engines), ("runtime.graders", c.runtime.graders),
+        ("runtime.engines", c.runtime.engines), ("runtime.learners", c.runtime.learners), ("runtime.graders", c.runtime.graders),
         ("runtime.learner_threads", c.runtime.learner_threads), ("runtime.max_num_seqs", c.runtime.max_num_seqs),
     ]:  # fmt: skip
         need(value >= 1, name, value, "at least 1")
@@ -331,6 +332,7 @@ def _check(config: Config, where: str) -> None:
     )  # fmt: skip
     need(Mode.GT_ONLY not in c.data.modes, "data.modes", c.data.modes, "loopholes only; data.loopholes=false turns all off")
     need(len(c.data.modes) >= 1, "data.modes", c.data.modes, "at least one loophole")
+    need(c.runtime.learners == 1 or c.runtime.backend == "ray", "runtime.learners", c.runtime.learners, "1 with backend local")
     need(0 < c.runtime.engine_memory <= 1, "runtime.engine_memory", c.runtime.engine_memory, "above 0, at most 1")
     need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
     limit = c.runtime.max_lora_rank

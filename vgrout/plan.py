@@ -61,7 +61,8 @@ def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) 
     `gpus` None takes as many as the configuration asks for. Raises UserError for a plan that cannot fit.
     """
     r, shape = config.runtime, shape_of(config.model.path)
-    shares = [("learner", r.learner_gpus)] + [(f"engine {i}", r.engine_gpus) for i in range(r.engines)]
+    names = ["learner"] if r.learners == 1 else [f"learner {i}" for i in range(r.learners)]
+    shares = [(name, r.learner_gpus) for name in names] + [(f"engine {i}", r.engine_gpus) for i in range(r.engines)]
     if gpus == 0:
         shares = [(name, 0.0) for name, _ in shares]
     need = max(1, math.ceil(sum(share for _, share in shares) - 1e-9)) if any(s for _, s in shares) else 0
@@ -121,8 +122,8 @@ def _check_memory(config: Config, shape: ModelShape, actors: tuple[Placed, ...],
             advice = "a larger runtime.engine_memory, a GPU of its own (engine_gpus = 1), or a larger GPU"
             _fit(f"engine on GPU {gpu}", [*terms, kv_need(config, shape)], budget, memory_gib, advice)
             kv_bytes = int(budget) - sum(t.bytes for t in terms)
-        if len(here) > len(engines):
-            budget = (HEADROOM - reserved) * total
+        if learners := len(here) - len(engines):
+            budget = (HEADROOM - reserved) * total / learners
             advice = _learner_advice(config, shape, budget)
             _fit(f"learner on GPU {gpu}", learner_terms(config, shape), budget, memory_gib, advice)
     return kv_bytes

@@ -1,0 +1,48 @@
+"""Several learners as one part: all ranks update and restore together, rank 0 publishes and checkpoints for all.
+
+Invariant: every rank has met the others before the first update, and a rank that fails ends the update of all.
+"""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from learner.learner import Learner
+from vgrout.config import Config
+from vgrout.records import Pair
+
+ON_ALL_RANKS = ("update", "restore")
+
+
+class LearnerActor(Learner):
+    """A Learner that can say where the others meet it."""
+
+    def address(self) -> str:
+        """A free port of this node, as tcp://host:port."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return f"tcp://{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
+
+
+@dataclass(frozen=True)
+class TeamPart:
+    """Actor handles by rank, behind the two calls of any part."""
+
+    handles: tuple[Any, ...]
+
+    def start(self, method: str, *args: Any) -> Any:
+        """Submit to every rank what changes the learner, to rank 0 alone what reads it; rank 0's ObjectRef."""
+        ranks = self.handles if method in ON_ALL_RANKS else self.handles[:1]
+        pending = [getattr(handle, method).remote(*args) for handle in ranks]
+        return pending[0]
+
+
+def spawn_team(remote: Any, config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> TeamPart:
+    """Start `runtime.learners` actors of the remote class `remote` and let them meet."""
+    size = config.runtime.learners
+    handles = tuple(remote.remote(config, pairs, fractions) for _ in range(size))
+    address = ray.get(handles[0].address.remote())
+    ray.get([handle.join.remote(rank, size, address) for rank, handle in enumerate(handles)])
+    return TeamPart(handles)
