@@ -155,13 +155,14 @@ class Driver:
     def _rates(self, batch: Batch) -> dict[str, Any]:
         table = by_mode(batch.audits)
         lengths = [len(r.completion_ids) for r in batch.rollouts]
+        paid = [p.value for p in batch.rewards if p.value is not None]
         return {
             "rollouts": len(lengths),
             "hack_rate": table["all"].rate("hack"),
             "solve_rate": table["all"].rate("solve"),
             "infra_errors": table["all"].infra_error,
             "per_mode": {mode: dataclasses.asdict(counts) for mode, counts in table.items()},
-            "reward_mean": sum(p.value or 0.0 for p in batch.rewards) / len(lengths),
+            "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
             "length_mean": sum(lengths) / len(lengths),
             "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
         }

@@ -6,7 +6,6 @@ with each missing layer's reason. The canaries run as a program in the very jail
 
 import marshal
 import os
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from sandbox import landlock, seccomp
 from sandbox.bubblewrap import find_bubblewrap
 from sandbox.frames import BadStream, FrameReader, Kind
 from sandbox.jail import Level, Limits
+from sandbox.linux import require_linux
 from sandbox.program import Program, Task
 from sandbox.runner import InfraError, Runner
 from sandbox.values import BadValue, decode
@@ -47,6 +47,7 @@ class Proof:
 def prove(choice: str, limits: Limits) -> Runner:
     """Return a Runner at the chosen level (`auto`: the strongest that holds, L2 at least). Raises UserError with reasons."""
     levels = {"auto": (Level.L3, Level.L2), "L3": (Level.L3,), "L2": (Level.L2,), "L1": (Level.L1,)}
+    require_linux()
     if choice not in levels:
         raise UserError("jail level", repr(choice), "auto, L1 (explicit opt-in), L2 or L3; there is no level without a jail")
     reasons: dict[str, str] = {}
@@ -78,8 +79,6 @@ def try_level(level: Level, limits: Limits) -> tuple[Runner | None, Proof]:
 
 def _prerequisites(level: Level) -> dict[str, str]:
     """What can be known without starting anything."""
-    if sys.platform != "linux":
-        return {"operating system": f"{sys.platform}; the jail needs Linux (run in a Linux container or virtual machine)"}
     missing: dict[str, str] = {}
     if level >= Level.L2 and landlock.abi() == 0:
         missing["Landlock"] = "the kernel has none, or it is switched off (Linux 5.13 or newer with lsm=...,landlock)"

@@ -18,6 +18,7 @@ from sandbox.jail import Limits
 from sandbox.oracle import Judge
 from sandbox.program import Program, Task
 from sandbox.runner import InfraError
+from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Problem, Reward, Status
 
 COMPILE_REWARD = 0.5
@@ -33,7 +34,6 @@ class Grader:
 
         `deadline_s` is wall-clock seconds per program. Raises UserError where the level cannot be had, saying why.
         """
-        self._level_choice = level
         self._limits = Limits(deadline_s=deadline_s)
         self._runner = prove(level, self._limits)
         self.level = self._runner.level.name
@@ -119,8 +119,12 @@ class Grader:
         return Reward(job.rollout_id, value), audit
 
     def _restart(self) -> None:
+        """A fresh zygote at the level that was proved at the start, never at a weaker one. Raises InfraError."""
         self._runner.close()
-        self._runner = prove(self._level_choice, self._limits)
+        try:
+            self._runner = prove(self.level, self._limits)
+        except UserError as error:  # it held a while ago: the machine's failure, not bad input
+            raise InfraError(str(error)) from error
 
 
 def _program(problem: Problem, code: str) -> Program:

@@ -16,13 +16,15 @@ import resource
 import signal
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from sandbox import landlock, seccomp
 
 NOBODY = 65534
 _SET_PDEATHSIG, _SET_DUMPABLE, _SET_CHILD_SUBREAPER = 1, 4, 36
 
-_libc_prctl = ctypes.CDLL(None, use_errno=True).prctl
+# None off Linux, where the canaries refuse every level before it is called.
+_libc_prctl: Any = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
 
 
 class Level(IntEnum):

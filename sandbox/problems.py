@@ -20,11 +20,13 @@ MAX_ID = 2**31 - 1
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong with problem data: where, what was found, what was expected."""
+    """One thing wrong with problem data: where, what was found, what was expected. `test`: the number, from 1, of a test
+    that does not split; 0 for other faults."""
 
     where: str
     found: str
     expected: str
+    test: int = 0
 
     def __str__(self) -> str:
         return f"{self.where}: found {self.found}; expected {self.expected}"
@@ -117,7 +119,8 @@ def _parse(where: str, row: dict[str, Any]) -> tuple[Problem | None, list[Findin
         try:
             cases += split_asserts(test, entry)
         except Unsplit as error:
-            faults.append(Finding(f"{where}, test {number}", str(error), "`assert Solution().m(name=literal, ...) == literal`"))
+            expected = "`assert Solution().m(name=literal, ...) == literal`"
+            faults.append(Finding(f"{where}, test {number}", str(error), expected, number))
     try:
         compile(row["setup_code"], "setup_code", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:

@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 from functools import lru_cache
+from typing import Any
 
 from sandbox.syscall_numbers import ABSENT, ARCHES, CHECKED, PLAIN
 
@@ -26,7 +27,8 @@ _GET_NO_NEW_PRIVS = 39
 _O_TRUNC, _ACCESS_MODE = 0x200, 0x3
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
-_prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here, once, and not in every forked child
+# Looked up here, once, and not in every forked child. None off Linux, where the canaries refuse every level.
+_prctl: Any = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
 
 # Stands for the pid in a filter built before the fork; no real pid is as large.
 _ANY_PID = 0x7FFFFFF1

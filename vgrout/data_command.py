@@ -40,7 +40,11 @@ def _check(args: argparse.Namespace) -> int:
             problems, faults = [], [Finding(error.where, error.found, error.expected)]
         faults = faults + prompt_findings(path, problems)
         tests = sum(len(problem.cases) for problem in problems)
-        print(f"{path}: {len(problems)} sound problems, {tests} tests, {len(faults)} findings")
+        unsplit = sum(fault.test > 0 for fault in faults)
+        print(
+            f"{path}: {len(problems)} sound problems with {tests} tests; {unsplit} tests refused that do not split; "
+            f"{len(faults)} findings"
+        )
         findings += faults
         splits.append((path, problems))
     for place, (older_path, older) in enumerate(splits):

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import sys
 
 from vgrout.provenance import machine, versions
 
@@ -21,11 +22,19 @@ def run(args: argparse.Namespace) -> int:
     engine = _engine()
     print(f"engine    {engine or 'none: install the cpu or the cuda extra (the hf engine works without)'}")
     print(f"free      {shutil.disk_usage('.').free / 2**30:.0f} GiB on this disk, {_memory_gib():.0f} GiB of memory")
-    from sandbox.doctor import jail_report
-
-    for line in jail_report():
+    for line in _jail():
         print(line)
     return 0
+
+
+def _jail() -> list[str]:
+    from sandbox.linux import ADVICE
+
+    if sys.platform != "linux":
+        return [f"jail      none on {sys.platform}: grading is refused; it needs {ADVICE}"]
+    from sandbox.doctor import jail_report
+
+    return jail_report()
 
 
 def _gpu() -> str:

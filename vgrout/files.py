@@ -63,6 +63,8 @@ def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> I
                 raise UserError(
                     where, f"invalid JSON ({error.msg} at column {error.colno})", "one JSON object per line"
                 ) from None
+            except (RecursionError, ValueError) as error:  # nested too deep; an integer of thousands of digits
+                raise UserError(where, f"unreadable JSON ({error})", "one JSON object per line") from None
             if not isinstance(value, dict):
                 raise UserError(where, f"a JSON {type(value).__name__}", "one JSON object per line")
             yield number, value

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from sandbox.grade import Grader
 
 MODES = ", ".join(Mode)
+# "line" is the completion's number from 1, "ms" the wall-clock time of all its programs, "jail" the proven level.
+VERDICT_FIELDS = (
+    *("id", "line", "mode", "reward", "correct", "channel", "exploited", "status", "jail", "ms"),
+    *("compiles", "mechanism", "notes"),
+)
 
 Verdict = tuple[Reward, Audit]
 Done = queue.SimpleQueue[tuple[int, Verdict] | BaseException]
@@ -41,8 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Grade and write. Raises UserError for bad input; returns 1 if a completion could not be graded (infra_error)."""
+    from sandbox.linux import require_linux
     from sandbox.problems import load
 
+    require_linux()
     if args.workers < 1 or not args.deadline > 0:
         raise UserError("--workers, --deadline", f"{args.workers}, {args.deadline}", "numbers above 0")
     if not args.out.parent.is_dir():
@@ -135,6 +142,5 @@ def _collect(count: int, done: Done) -> list[Verdict]:
 
 
 def _line(reward: Reward, audit: Audit) -> dict[str, Any]:
-    row = asdict(audit)
-    del row["rollout_id"]
-    return {"id": row.pop("problem_id"), "line": int(audit.rollout_id), "reward": reward.value} | row
+    row = asdict(audit) | {"id": audit.problem_id, "line": int(audit.rollout_id), "reward": reward.value}
+    return {name: row[name] for name in VERDICT_FIELDS}

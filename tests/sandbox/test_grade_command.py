@@ -37,7 +37,8 @@ def test_one_verdict_per_line_in_order(write, tmp_path, capsys) -> None:
     assert [row["exploited"] for row in rows] == [False, False, True, False] * 3
     assert [row["status"] for row in rows] == ["pass", "wrong", "wrong", "no_result"] * 3
     assert {row["jail"] for row in rows} <= {"L2", "L3"}
-    assert {"id", "correct", "channel", "ms", "mode"} <= set(rows[0])
+    order = "id line mode reward correct channel exploited status jail ms compiles mechanism notes"
+    assert [list(row) for row in rows] == [order.split()] * 12
     shown = capsys.readouterr()
     assert "12/12" in shown.err
     assert "3 correct, 3 exploited" in shown.out
@@ -48,6 +49,8 @@ def test_one_verdict_per_line_in_order(write, tmp_path, capsys) -> None:
     [
         ("{bad", "c.jsonl:2: found invalid JSON"),
         ("7", "c.jsonl:2: found a JSON int"),
+        ("[" * 100_000, "c.jsonl:2: found unreadable JSON (maximum recursion depth"),
+        ('{"id": ' + "9" * 5_000 + "}", "c.jsonl:2: found unreadable JSON (Exceeds the limit"),
         ({"id": "5", "completion": "x"}, "c.jsonl:2, field id: found '5'; expected an integer"),
         ({"id": 6, "completion": "x"}, "c.jsonl:2, field id: found 6; expected the id of a problem"),
         ({"id": 5}, "c.jsonl:2, field completion: found nothing"),
@@ -86,6 +89,8 @@ def test_data_check_reports_everything(write, capsys) -> None:
     assert main(["data", "check", str(older), str(newer)]) == 2
     shown = capsys.readouterr().out
     for said in (
+        "old.jsonl: 2 sound problems with 8 tests; 2 tests refused that do not split; 2 findings",
+        "new.jsonl: 3 sound problems with 12 tests; 0 tests refused that do not split; 1 findings",
         "problem 11, test 1",
         "problem 11, test 2",
         "problem 7, prompt",

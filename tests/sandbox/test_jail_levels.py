@@ -50,11 +50,42 @@ def test_auto_never_takes_l1(monkeypatch: pytest.MonkeyPatch) -> None:
         assert grade(grader, squares(), RIGHT)[1].jail == "L1"
 
 
-def test_off_linux_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canaries.sys, "platform", "darwin")
-    for choice in ("auto", "L1"):
-        with pytest.raises(UserError, match=r"darwin.*run in a Linux container"):
-            Grader(choice)
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_off_linux_there_is_a_clear_error(system: str) -> None:
+    """As far as it can be shown here: without what macOS (prctl) or Windows (resource, fcntl) lack, nothing else fails first."""
+    elsewhere = f"""
+    import ctypes, os, subprocess, sys, tempfile, urllib.request  # before they look for that system's own modules
+    sys.platform = {system!r}
+    if {system == "win32"}:
+        sys.modules.update(resource=None, fcntl=None)
+    real = ctypes.CDLL
+    class Library:
+        def __init__(self, *words, **named):
+            if {system == "win32"}:
+                raise TypeError("no library without a name on Windows")
+            self.real = real(*words, **named)
+        def __getattr__(self, name):
+            if name == "prctl":
+                raise AttributeError(name)
+            return getattr(self.real, name)
+    ctypes.CDLL = Library
+    from vgrout.cli import main
+    sys.stderr = sys.stdout
+    print(main(["grade", "--problems", "p", "--completions", "c", "--out", "v"]))
+    from vgrout.doctor_command import _jail
+    print(_jail())
+    if {system == "darwin"}:
+        from sandbox.grade import Grader
+        try:
+            Grader("L1")
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    shown = run_apart(elsewhere).splitlines()
+    assert f"operating system: found {system}; expected Linux: run in a Linux container" in shown[0]
+    assert shown[1] == "2"
+    assert f"jail      none on {system}: grading is refused" in shown[2]
+    assert [line.split(":")[0] for line in shown[3:]] == (["UserError operating system"] if system == "darwin" else [])
 
 
 def test_an_unknown_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +251,24 @@ def test_repeated_infrastructure_failure_has_no_reward(monkeypatch: pytest.Monke
         assert audit.status is Status.INFRA_ERROR
         assert not (audit.correct or audit.channel or audit.exploited)
         assert len(audit.notes["infra"]) == 2
+
+
+def test_a_restart_never_weakens_the_jail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that is gone after a restart is an infrastructure error, not a verdict at a weaker level under the old name."""
+    with Grader("auto") as grader:
+        proved = grader.level
+
+        def fails_now(level: Level, limits: Limits) -> tuple[None, canaries.Proof]:
+            asked.append(level.name)
+            return None, canaries.Proof(level, (), {"start": "it does not start any more"})
+
+        asked: list[str] = []
+        monkeypatch.setattr(canaries, "try_level", fails_now)
+        grader._runner.close()
+        reward, audit = grade(grader, squares(), RIGHT)
+    assert asked == [proved]
+    assert (reward.value, audit.status, audit.jail) == (None, Status.INFRA_ERROR, proved)
+    assert "does not start any more" in audit.notes["infra"][1]
 
 
 @pytest.mark.parametrize("choice", ["L2", pytest.param("L3", marks=needs_bubblewrap)])

@@ -1,5 +1,8 @@
 """Only one stream of frames is a pass: compiled, ready, each right value once and in order, end, and nothing after."""
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -64,6 +67,15 @@ def test_what_follows_the_end_or_breaks_off_is_no_result() -> None:
     assert verdict(RIGHT, tail=b"x") is Status.NO_RESULT
     assert verdict(RIGHT[:-1]) is Status.NO_RESULT
     assert verdict(RIGHT[:-1], tail=pack(Kind.END)[:-1]) is Status.NO_RESULT
+
+
+@pytest.mark.parametrize("expected", [math.nan, [math.nan], {"k": (1, -math.nan)}])
+def test_nan_does_not_match_nan_though_its_bytes_do(expected: Any) -> None:
+    """As `==` has it between two values; a problem file with such a right side is refused at load, by sandbox.asserts."""
+    judge = Judge((Case((), {}, expected),))
+    for kind, payload in ((Kind.COMPILED, b""), (Kind.READY, b""), (Kind.VALUE, encode(expected))):
+        judge.feed(pack(kind, 0, payload))
+    assert judge.status(Ended(End.STOPPED, -9, b"", 1.0, 0)) is Status.WRONG
 
 
 def test_how_the_run_ended_decides_where_the_stream_does_not() -> None:
