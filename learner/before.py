@@ -38,7 +38,8 @@ def measure(
     reference: dict[int, Tensor] = {}
     weight: dict[int, Tensor] = {}
     gaps: list[Tensor] = [torch.empty(0, device=device)]  # a rank may have no rollout
-    for rows in micro_batches(samples, config.train.micro_tokens):
+    kinds = list(zip((s.sampling for s in samples), m_G.tolist(), d_G.tolist(), strict=True))
+    for rows in micro_batches(samples, config.train.micro_tokens, kinds):
         batch = collate([samples[i] for i in rows], device)
 
         def store(into: dict[int, Tensor], values_GT: Tensor, rows: list[int] = rows, batch: Any = batch) -> None:

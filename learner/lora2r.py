@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgrout.errors import UserError
+from vgrout.records import GateLabel
 from vgrout.seeds import stream
 
 
@@ -30,15 +31,17 @@ class Policy(StrEnum):
     PROBE = "probe"  # DEPLOY or BASE with the c gate on the deployed bottleneck
 
 
+LABELS = {(False, False): GateLabel.CLEAN, (True, False): GateLabel.MID, (True, True): GateLabel.HACK}
+
+
 @dataclass
 class Route:
     """What all modules of one model read during a forward pass. Only `Lora2r` writes it."""
 
     policy: Policy = Policy.TRAIN
+    label: GateLabel | None = None  # the one label of a uniform batch under ROUTED; None for a mixed batch
     quarantine_G11: Tensor | None = None  # m: 1 where the quarantine takes part
     detach_G11: Tensor | None = None  # d: 1 where the deployed block's output is detached
-    any_quarantine: bool = False
-    any_detached: bool = False
     probe_initial: bool = False
     gates_GR: list[Tensor] = field(default_factory=list)  # one leaf of ones per module, in module order
 
@@ -78,19 +81,30 @@ class Lora2rLinear(nn.Module):
         self.b_OS = nn.Parameter(b0_OS.to(device, copy=True))
         self.a0_SI: Tensor
         self.b0_OS: Tensor
+        # Where the factored form costs more per token than a matrix of the base's shape, as in the tiny model, the delta is
+        # formed as a matrix first and, in the base's own precision, added to it: one product instead of three.
+        self.dense = 2 * rank * (base.in_features + base.out_features) > base.in_features * base.out_features
+        self.merged = self.dense and base.weight.dtype == self.a_SI.dtype
+
+    def delta(self, start: int, stop: int) -> Tensor:
+        """The contribution of rows/columns `[start:stop]` as a matrix [O, I]; exactly 0 at the start."""
+        a_SI, b0_OS = self.a_SI[start:stop], self.b0_OS[:, start:stop]
+        return (self.b_OS[:, start:stop] - b0_OS) @ a_SI + b0_OS @ (a_SI - self.a0_SI[start:stop])
 
     def branch(self, x_GTI: Tensor, start: int, stop: int) -> Tensor:
-        """The contribution of rows/columns `[start:stop]`: [G, T, O].
+        """The contribution of rows/columns `[start:stop]` to the output: [G, T, O]."""
+        if self.dense:
+            return F.linear(x_GTI, self.delta(start, stop))
+        a_SI, b0_OS = self.a_SI[start:stop], self.b0_OS[:, start:stop]
+        first_GTO = F.linear(F.linear(x_GTI, a_SI), self.b_OS[:, start:stop] - b0_OS)
+        return first_GTO + F.linear(F.linear(x_GTI, a_SI - self.a0_SI[start:stop]), b0_OS)
 
-        Where the factored form (rank 2R) costs more per token than a dense [O, I] matrix, as in the tiny model, the
-        same sum is formed as a matrix first.
-        """
-        a_RI, a0_RI = self.a_SI[start:stop], self.a0_SI[start:stop]
-        b_OR, b0_OR = self.b_OS[:, start:stop], self.b0_OS[:, start:stop]
-        d_out, d_in = self.b_OS.shape[0], self.a_SI.shape[1]
-        if 2 * self.rank * (d_in + d_out) > d_in * d_out:
-            return F.linear(x_GTI, (b_OR - b0_OR) @ a_RI + b0_OR @ (a_RI - a0_RI))
-        return F.linear(F.linear(x_GTI, a_RI), b_OR - b0_OR) + F.linear(F.linear(x_GTI, a_RI - a0_RI), b0_OR)
+    def adapted(self, x_GTI: Tensor, start: int, stop: int) -> Tensor:
+        """The base's output plus the contribution of `[start:stop]`: [G, T, O]."""
+        if self.merged:
+            return F.linear(x_GTI, self.base.weight + self.delta(start, stop), self.base.bias)
+        y_GTO = self.base(x_GTI)
+        return y_GTO + self.branch(x_GTI.to(self.a_SI.dtype), start, stop).to(y_GTO.dtype)
 
     def gate_term(self, x_GTI: Tensor) -> Tensor:
         """`B((c-1) * h)` with h = A[:r] x: exactly 0 in value at c = 1, and d/dc = h * (B^T dL/dy), summed over tokens.
@@ -104,34 +118,37 @@ class Lora2rLinear(nn.Module):
         h_GTR = F.linear(x_GTI.detach(), a_RI)
         return F.linear((c_GR - 1.0)[:, None, :] * h_GTR, b_OR)
 
-    def routed_branches(self, x_GTI: Tensor) -> Tensor:
-        """Both branches under the per-rollout masks; a branch that no rollout uses is not computed."""
-        m_G11, d_G11, r = self.route.quarantine_G11, self.route.detach_G11, self.rank
+    def routed(self, x_GTI: Tensor) -> Tensor:
+        """The output under the gate: a uniform batch computes what its label needs, a mixed one selects by the masks."""
+        route, r = self.route, self.rank
+        if route.label is GateLabel.CLEAN:
+            return self.adapted(x_GTI, 0, r)
+        if route.label is GateLabel.MID:
+            return self.adapted(x_GTI, 0, 2 * r)
+        if route.label is GateLabel.HACK:
+            y_GTO = self.adapted(x_GTI, r, 2 * r)
+            with torch.no_grad():
+                deployed_GTO = self.branch(x_GTI.to(self.a_SI.dtype), 0, r)
+            return y_GTO + deployed_GTO.to(y_GTO.dtype)
+        m_G11, d_G11, xa_GTI = route.quarantine_G11, route.detach_G11, x_GTI.to(self.a_SI.dtype)
         assert m_G11 is not None and d_G11 is not None
-        deployed_GTO = self.branch(x_GTI, 0, r)
-        if self.route.any_detached:
-            deployed_GTO = torch.where(d_G11, deployed_GTO.detach(), deployed_GTO)
-        if not self.route.any_quarantine:
-            return deployed_GTO
-        quarantine_GTO = self.branch(x_GTI, r, 2 * r)
-        return deployed_GTO + torch.where(m_G11, quarantine_GTO, torch.zeros_like(quarantine_GTO))
+        y_GTO, deployed_GTO, quarantine_GTO = self.base(x_GTI), self.branch(xa_GTI, 0, r), self.branch(xa_GTI, r, 2 * r)
+        deployed_GTO = torch.where(d_G11, deployed_GTO.detach(), deployed_GTO)
+        delta_GTO = deployed_GTO + torch.where(m_G11, quarantine_GTO, torch.zeros_like(quarantine_GTO))
+        return y_GTO + delta_GTO.to(y_GTO.dtype)
 
     def forward(self, x_GTI: Tensor) -> Tensor:
-        y_GTO, route, r = self.base(x_GTI), self.route, self.rank
-        if route.policy is Policy.BASE:
-            return y_GTO
-        xa_GTI = x_GTI.to(self.a_SI.dtype)
-        if route.policy is Policy.TRAIN:
-            delta_GTO = self.branch(xa_GTI, 0, r) + self.branch(xa_GTI, r, 2 * r)
-        elif route.policy is Policy.DEPLOY:
-            delta_GTO = self.branch(xa_GTI, 0, r)
-        elif route.policy is Policy.PROBE:
-            delta_GTO = self.gate_term(xa_GTI)
-            if not route.probe_initial:
-                delta_GTO = delta_GTO + self.branch(xa_GTI, 0, r)
-        else:
-            delta_GTO = self.routed_branches(xa_GTI)
-        return y_GTO + delta_GTO.to(y_GTO.dtype)
+        policy, r = self.route.policy, self.rank
+        if policy is Policy.ROUTED:
+            return self.routed(x_GTI)
+        if policy is Policy.TRAIN:
+            return self.adapted(x_GTI, 0, 2 * r)
+        if policy is Policy.DEPLOY:
+            return self.adapted(x_GTI, 0, r)
+        if policy is Policy.BASE:
+            return self.base(x_GTI)
+        y_GTO = self.base(x_GTI) if self.route.probe_initial else self.adapted(x_GTI, 0, r)
+        return y_GTO + self.gate_term(x_GTI.to(self.a_SI.dtype)).to(y_GTO.dtype)
 
 
 class Lora2r:
@@ -182,12 +199,13 @@ class Lora2r:
     def routed(self, m_G: Tensor, d_G: Tensor) -> Iterator[None]:
         """Per-rollout masks (bool): m=1 lets the quarantine take part, d=1 detaches the deployed block's output."""
         self.route.quarantine_G11, self.route.detach_G11 = m_G[:, None, None], d_G[:, None, None]
-        self.route.any_quarantine, self.route.any_detached = bool(m_G.any()), bool(d_G.any())
+        uniform = {LABELS[m, d] for m, d in zip(m_G.tolist(), d_G.tolist(), strict=True)}
+        self.route.label = uniform.pop() if len(uniform) == 1 else None
         try:
             with self.policy(Policy.ROUTED):
                 yield
         finally:
-            self.route.quarantine_G11 = self.route.detach_G11 = None
+            self.route.quarantine_G11 = self.route.detach_G11 = self.route.label = None
 
     @contextmanager
     def probed(self, count: int, *, initial: bool) -> Iterator[list[Tensor]]:

@@ -99,13 +99,17 @@ def collate(items: Sequence[Tokens], device: str | torch.device) -> Batch:
     return Batch(ids_GT.to(device), completion_GT.to(device))
 
 
-def micro_batches(items: Sequence[Tokens], budget: int) -> list[list[int]]:
-    """Split indices into runs of similar length, each of at most `budget` padded tokens or of one rollout."""
-    order = sorted(range(len(items)), key=lambda i: len(items[i].prompt_ids) + len(items[i].completion_ids))
+def micro_batches(items: Sequence[Tokens], budget: int, kinds: Sequence[Any] = ()) -> list[list[int]]:
+    """Split indices into runs of similar length, each of at most `budget` padded tokens or of one rollout.
+
+    `kinds`, one per item, are not mixed in a run: a run of one gate label skips the work that this label does not need.
+    """
+    kinds = kinds or [""] * len(items)
+    order = sorted(range(len(items)), key=lambda i: (kinds[i], len(items[i].prompt_ids) + len(items[i].completion_ids)))
     runs: list[list[int]] = []
     for index in order:
         width = len(items[index].prompt_ids) + len(items[index].completion_ids)
-        if runs and width * (len(runs[-1]) + 1) <= budget:
+        if runs and kinds[runs[-1][0]] == kinds[index] and width * (len(runs[-1]) + 1) <= budget:
             runs[-1].append(index)
         else:
             runs.append([index])

@@ -7,11 +7,13 @@ from random_model import TARGETS, base_model
 from learner.lora2r import Lora2r
 
 
-@pytest.fixture
-def fresh():
-    """(model, lora) at initialisation."""
+@pytest.fixture(params=[4, 16], ids=["factored", "dense"])
+def fresh(request):
+    """(model, lora) at initialisation: of a rank that is computed in factored form, and of one that forms the matrices."""
     model = base_model()
-    return model, Lora2r(model, TARGETS, rank=4, seed=7)
+    lora = Lora2r(model, TARGETS, rank=request.param, seed=7)
+    assert {m.dense for m in lora.modules.values()} == {request.param == 16}
+    return model, lora
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_gate_gradient_equals_a_finite_difference_in_float64(trained):
     exact = probe(model, lora, items, initial=False, budget=10_000)[0]
     model.double()
     index = list(lora.modules).index(MODULE)
-    module, k, eps = lora.modules[MODULE], 2, 1e-5
+    module, k, eps = lora.modules[MODULE], 2, 3e-3  # the norms round to float32: a smaller step drowns in that
 
     def mean_nll(scale: float) -> float:
         hook = module.register_forward_hook(lambda m, x, y: y + (scale - 1) * (x[0] @ m.a_SI[k])[..., None] * m.b_OS[:, k])
@@ -62,9 +62,9 @@ def test_initial_probe_does_not_see_training(fresh, trained):
     from learner.lora2r import Lora2r
 
     items = rollouts(3)
-    untouched = base_model()
-    reference = probe(untouched, Lora2r(untouched, TARGETS, rank=4, seed=7), items, initial=False, budget=10_000)
     model, lora = trained
+    untouched = base_model()
+    reference = probe(untouched, Lora2r(untouched, TARGETS, lora.rank, seed=7), items, initial=False, budget=10_000)
     torch.testing.assert_close(probe(model, lora, items, initial=True, budget=10_000), reference, atol=1e-6, rtol=1e-5)
     assert not torch.allclose(probe(model, lora, items, initial=False, budget=10_000), reference, atol=1e-4)
 

@@ -32,7 +32,9 @@ def test_peft_loads_the_export_and_gives_the_learners_logits(trained, tmp_path, 
 
 def test_export_of_an_untrained_adapter_is_exactly_the_base(fresh, tmp_path):
     _, lora = fresh
-    write_peft(tmp_path / "a", peft_bytes(lora.factors(), lora.rank, 2), adapter_config("base", 16, TARGETS))
+    write_peft(
+        tmp_path / "a", peft_bytes(lora.factors(), lora.rank, 2), adapter_config("base", export_rank(lora.rank, 2), TARGETS)
+    )
     batch = collate(rollouts(4), "cpu")
     peft = PeftModel.from_pretrained(base_model(), str(tmp_path / "a"))
     assert torch.equal(logits(peft, batch), logits(base_model(), batch))
