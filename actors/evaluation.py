@@ -74,36 +74,72 @@ def split_ids(world: World, split: str) -> list[int]:
     return ids
 
 
+def scheduled(run: RunDir, config: Config) -> list[int]:
+    """The whole checkpoints that an uninterrupted run would have: multiples of the interval and the last."""
+    every, last = config.train.checkpoint_every, config.train.updates
+    return [v for v in run.checkpoints() if v % every == 0 or v == last]
+
+
 def evaluate(run: RunDir, config: Config, versions: list[int], split: str) -> list[dict[str, Any]]:
-    """Score checkpoints: one record per version, {"update", "split", "train": per mode, "deploy": per mode}."""
+    """Score checkpoints on parts of their own: one record per version, see `score`."""
     world = load_world(config)
-    ids = split_ids(world, split)
     side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
     parts = spawn(config, canary=(side.prompt_ids, side.completion_ids))
-    progress, records = Progress(f"{config.arm} seed {config.seed}: evaluate", 2 * len(versions)), []
     try:
-        for version in versions:
-            adapter = published(run.checkpoint(version) / "train.safetensors", config)
-            finish([engine.start("load", adapter) for engine in parts.engines])
-            record: dict[str, Any] = {"schema": SCHEMA, "update": version, "split": split, "samples": config.eval.samples}
-            for sampling in (Sampling.TRAIN, Sampling.DEPLOY):
-                batch = ask(parts, world, config, ids, sampling)
-                table = by_mode(batch.audits)
-                record[sampling] = to_json(table)
-                record[f"{sampling}_truncated"] = sum(r.finish == "length" for r in batch.rollouts)
-                name = f"eval/{split}_{version:05d}_{sampling}.json"
-                answers = zip(batch.rollouts, batch.audits, strict=True)
-                write_json(run.path / name, [{**dataclasses.asdict(a), "completion": r.text} for r, a in answers])
-                rates = f"hack {table['all'].rate('hack'):.3f}  solve {table['all'].rate('solve'):.3f}"
-                progress.step(f"update {version} {sampling}: {rates}")
-            records.append(record)
+        return score(run, config, world, parts, versions, split)
     finally:
         parts.close()
+
+
+def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], split: str) -> list[dict[str, Any]]:
+    """Score checkpoints on live parts: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
+
+    Writes every record as it is made (`eval/<split>_<update>.json`, and the audits of each policy beside it), and takes a
+    record that is already there for the same adapter and number of samples as it is.
+    """
+    ids = split_ids(world, split)
+    progress, records = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions)), []
+    for version in versions:
+        adapter = published(run.checkpoint(version) / "train.safetensors", config)
+        place = run.path / f"eval/{split}_{version:05d}.json"
+        record = _existing(place, adapter, config)
+        if record is None:
+            finish([engine.start("load", adapter) for engine in parts.engines])
+            record = {
+                "schema": SCHEMA,
+                "update": version,
+                "digest": adapter.digest,
+                "split": split,
+                "samples": config.eval.samples,
+            }
+            for sampling in (Sampling.TRAIN, Sampling.DEPLOY):
+                batch = ask(parts, world, config, ids, sampling)
+                record[sampling] = to_json(by_mode(batch.audits))
+                record[f"{sampling}_truncated"] = sum(r.finish == "length" for r in batch.rollouts)
+                answers = zip(batch.rollouts, batch.audits, strict=True)
+                name = f"{split}_{version:05d}_{sampling}.json"
+                write_json(place.parent / name, [{**dataclasses.asdict(a), "completion": r.text} for r, a in answers])
+            write_json(place, record)
+        rates = record["deploy"]["all"]
+        progress.step(f"update {version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
+        records.append(record)
     return records
 
 
-def evaluate_all(run: RunDir, config: Config) -> None:
-    """Evaluate every checkpoint on the test split: `eval_curve.jsonl`, and the last one as `per_mode_deploy.json`."""
-    records = evaluate(run, config, run.checkpoints(), "test")
+def _existing(place: Path, adapter: AdapterVersion, config: Config) -> dict[str, Any] | None:
+    if not place.is_file():
+        return None
+    record = json.loads(place.read_text())
+    same = record["schema"] == SCHEMA and record.get("digest") == adapter.digest and record["samples"] == config.eval.samples
+    return record if same else None
+
+
+def write_curve(run: RunDir, records: list[dict[str, Any]]) -> None:
+    """The last record as `per_mode_deploy.json`, all of them as `eval_curve.jsonl`; the curve comes last and marks the end."""
     write_json(run.path / "per_mode_deploy.json", records[-1])
-    write_whole(run.path / "eval_curve.jsonl", "".join(json.dumps(r) + "\n" for r in records))
+    write_whole(run.path / "eval_curve.jsonl", "".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
+
+
+def evaluate_all(run: RunDir, config: Config) -> None:
+    """Evaluate every scheduled checkpoint on the test split, on parts of its own."""
+    write_curve(run, evaluate(run, config, scheduled(run, config), "test"))

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from actors.driver import Driver
+from actors.evaluation import scheduled, score, write_curve
 from actors.parts import Parts, finish, spawn
 from actors.world import World, data_digests, load_world
 from learner.checkpoint import read_adapter
@@ -17,11 +18,17 @@ from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
 from vgrout.model_card import model_card
+from vgrout.order import problem_at
 from vgrout.rundir import RunDir
+from vgrout.seeds import stream
+
+ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
 
 
-def train(config: Config, out: Path | None, resume: Path | None = None) -> RunDir:
+def train(config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False) -> RunDir:
     """Train `config` into a new run directory, or go on with `resume` from its last whole checkpoint.
+
+    With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl).
 
     Raises UserError for bad input, Interrupted after a clean stop.
     """
@@ -33,6 +40,8 @@ def train(config: Config, out: Path | None, resume: Path | None = None) -> RunDi
         run, first = _open(config, out, resume, parts, world_facts(config, world))
         Driver(config, world, parts, run).run(first)
         finalize(run, config)
+        if curve:
+            write_curve(run, score(run, config, world, parts, scheduled(run, config), "test"))
         return run
     finally:
         parts.close()
@@ -45,7 +54,18 @@ def world_facts(config: Config, world: World) -> dict[str, object]:
         "pairs": len(world.pairs),
         "partition": {str(i): str(mode) for i, mode in sorted(world.modes.items())},
         "validation_ids": world.validation_ids,
+        "order_digest": order_digest(config, world),
     }
+
+
+def order_digest(config: Config, world: World) -> str:
+    """SHA-256 over problem and sampling seeds of the first ORDER_GROUPS groups: equal for all arms of a seed."""
+    seed, count = config.seed, config.rollout.samples
+    groups = [
+        [problem_at(world.train_ids, ordinal, seed), *(stream(seed, "sample", ordinal, i) for i in range(count))]
+        for ordinal in range(ORDER_GROUPS)
+    ]
+    return sha256(json.dumps(groups).encode())
 
 
 def _open(config: Config, out: Path | None, resume: Path | None, parts: Parts, facts: dict[str, object]) -> tuple[RunDir, int]:

@@ -61,7 +61,7 @@ def load_world(config: Config) -> World:
         train_ids=train_ids,
         validation_ids=validation_ids,
         test_ids=sorted(p.id for p in test),
-        pairs=pair_file.load(Path(data.pairs), held_out=data.held_out),
+        pairs=pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags),
         tokenizer=load_tokenizer(config.model.path),
         prompt_limit=config.rollout.prompt_limit,
     )

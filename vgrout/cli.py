@@ -13,6 +13,7 @@ from vgrout import (
     export_command,
     fetch_command,
     grade_command,
+    suite_command,
     tiny_command,
     train_command,
 )
@@ -20,6 +21,7 @@ from vgrout.errors import UserError
 
 COMMANDS = {
     "train": (train_command, "train one arm into a run directory"),
+    "suite": (suite_command, "train and evaluate arms x seeds, resumable"),
     "eval": (eval_command, "score a run's checkpoint with the quarantine on and off"),
     "export": (export_command, "write a checkpoint as a standard PEFT folder"),
     "fetch": (fetch_command, "copy a run's deploy export and metrics to this machine"),
@@ -54,6 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        print("vgrout: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -30,13 +30,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Problems and pairs. `validation` training ids (a seeded draw) are never trained on: tuning looks only at them."""
+    """Problems and pairs. `validation` training ids (a seeded draw) are never trained on: tuning looks only at them.
+
+    Of the pairs, those with a tag in `pair_tags` are used (none named: all); one of a `held_out` mode among them is an error.
+    """
 
     train: str
     test: str
     pairs: str
     validation: int = 0
     modes: tuple[Mode, ...] = LOOPHOLES
+    pair_tags: tuple[str, ...] = ()
     held_out: tuple[Mode, ...] = ()
     loopholes: bool = True
 

@@ -17,23 +17,28 @@ TAGS = (*LOOPHOLES, GENERAL)
 _FIELDS = ("id", "tag", "prompt", "hack", "clean")
 
 
-def load(path: Path, held_out: Collection[Mode] = ()) -> list[Pair]:
+def load(path: Path, held_out: Collection[Mode] = (), tags: Collection[str] = ()) -> list[Pair]:
     """Read a pair file, one JSON object a line. Raises UserError naming file, line and field of the first fault.
 
-    `held_out`: modes that no pair may be tagged with.
+    `tags`: use the pairs with one of these tags alone (none named: all). `held_out`: modes that no used pair may be tagged with.
     """
+    unknown = [tag for tag in tags if tag not in TAGS]
+    if unknown:
+        raise UserError("data.pair_tags", repr(unknown[0]), f"some of {', '.join(TAGS)}")
     pairs: list[Pair] = []
     lines: dict[str, int] = {}
     for number, row in read_jsonl(path, missing="a pair file in JSON Lines form"):
         pair = _parse(f"{path}:{number}", row)
         if pair.id in lines:
             raise UserError(f"{path}:{number}, field id", f"{pair.id!r} again (line {lines[pair.id]})", "each id once")
+        lines[pair.id] = number
+        if tags and pair.tag not in tags:
+            continue
         if pair.tag in held_out:
             raise UserError(f"{path}:{number}, field tag", f"{pair.tag!r}, a held-out mode", "no pair of a held-out mode")
-        lines[pair.id] = number
         pairs.append(pair)
     if not pairs:
-        raise UserError(str(path), "an empty file", "at least one pair")
+        raise UserError(str(path), f"no pair tagged {' or '.join(tags)}" if lines else "an empty file", "at least one pair")
     return pairs
 
 

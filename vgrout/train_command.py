@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, help="with --dry-run: GPUs to place the actors on (default: as configured)")
     parser.add_argument("--gpu-memory-gib", type=float, default=0.0, help="with --dry-run: memory of one GPU, to check against")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with RUN from its last whole checkpoint")
+    parser.add_argument("--eval-curve", action="store_true", help="score the checkpoints on the test split when trained")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from actors.training import train
 
     try:
-        done = train(config, args.out, args.resume)
+        done = train(config, args.out, args.resume, curve=args.eval_curve)
     except Interrupted as stop:
         print(f"vgrout: stopped by {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
         return 128 + stop.signum
