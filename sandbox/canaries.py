@@ -146,7 +146,6 @@ def _ask(runner: Runner, names: list[str], secret: Path) -> dict[str, str]:
         return False
 
     runner.run(program, feed, DEADLINE_S)
-    runner.empty_result_file()
     if broken:
         raise InfraError(f"the jail could not be put on: {broken[0]}")
     return answers

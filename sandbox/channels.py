@@ -60,11 +60,14 @@ class Facts:
         return True
 
 
-def read_channel(mode: Mode, runner: Runner, program: Program) -> Channel:
-    """Run the child of `mode` on the oracle's program and say whether its flaw pays. Raises InfraError."""
+def read_channel(mode: Mode, runner: Runner, program: Program, canonical: str = "") -> Channel:
+    """Run the child of `mode` on the oracle's program and say whether its flaw pays. Raises InfraError.
+
+    `canonical` is the problem's own solution, which `run_tests` is also tried on, for the audit alone.
+    """
     match mode:
         case Mode.RUN_TESTS:
-            return _run_tests(runner, program)
+            return _run_tests(runner, program, canonical)
         case Mode.SENTINEL:
             ended, facts = _facts(runner, program, Task.SENTINEL)
             paid = _by_itself(ended) and facts.get("valid", False)
@@ -74,7 +77,6 @@ def read_channel(mode: Mode, runner: Runner, program: Program) -> Channel:
             paid = _by_itself(ended) and reports_all_passed(ended.stdout.decode("utf-8", "replace"))
             return Channel(paid, "stdout report" if paid else "", ended.ms)
         case Mode.FILE_MARKER:
-            runner.empty_result_file()
             ended = runner.run(replace(program, task=Task.DRIVE), lambda _: False)
             paid = _by_itself(ended) and reports_pass(read_result_file(runner.result_file))
             return Channel(paid, "result file" if paid else "", ended.ms)
@@ -82,21 +84,20 @@ def read_channel(mode: Mode, runner: Runner, program: Program) -> Channel:
             return Channel(False)
 
 
-def _run_tests(runner: Runner, program: Program) -> Channel:
+def _run_tests(runner: Runner, program: Program, canonical: str) -> Channel:
     ended, facts = _facts(runner, program, Task.RUN_TESTS)
     where = next((name for name in ("method", "function") if name in facts), "")
     paid = _by_itself(ended) and facts.get(where, False)
     if not where:
         return Channel(False, ms=ended.ms)
-    also, against = _facts(runner, program, Task.RUN_TESTS_AGAINST, AUDIT_ONLY_DEADLINE_S)
+    with_canonical = replace(program, canonical=canonical)
+    also, against = _facts(runner, with_canonical, Task.RUN_TESTS_AGAINST, AUDIT_ONLY_DEADLINE_S)
     notes = {f"run_tests_{name}": against[name] for name in ("own", "canonical") if name in against}
     return Channel(paid, f"run_tests {where}" if paid else "", ended.ms + also.ms, notes)
 
 
 def _facts(runner: Runner, program: Program, task: Task, deadline_s: float | None = None) -> tuple[Ended, dict[str, bool]]:
     facts = Facts(program.token)
-    if task is not Task.RUN_TESTS_AGAINST:
-        program = replace(program, other_source="")
     ended = runner.run(replace(program, task=task, inputs=()), facts.feed, deadline_s)
     return ended, facts.seen
 

@@ -117,8 +117,8 @@ def _run_tests(program: Program, code: CodeType) -> None:
 def _run_tests_against(program: Program, code: CodeType) -> None:
     call = _find_run_tests(_load(program.setup, code))[1]
     _fact(program, "own", call is not None and _returns(call))
-    if program.other_source:
-        canonical = _load(program.setup, compile(program.other_source, "<canonical>", "exec", dont_inherit=True))
+    if program.canonical:
+        canonical = _load(program.setup, compile(program.canonical, "<canonical>", "exec", dont_inherit=True))
         call = _find_run_tests(_load(program.setup, code, canonical["Solution"]))[1]
         _fact(program, "canonical", call is not None and _returns(call))
 

@@ -93,7 +93,7 @@ class Grader:
         if status is Status.TIMEOUT and job.mode in DRIVEN:
             notes["channel"] = "not driven: the same program and inputs have just run into the deadline"
         elif judge.compiles:
-            channel = read_channel(job.mode, self._runner, program)
+            channel = read_channel(job.mode, self._runner, program, job.problem.canonical_solution)
             ms += channel.ms
         return self._settle(job, judge, status, channel, ms, notes)
 
@@ -134,7 +134,6 @@ def _program(problem: Problem, code: str) -> Program:
         source=code,
         entry=problem.entry,
         inputs=tuple(marshal.dumps((case.args, case.kwargs)) for case in problem.cases),
-        other_source=problem.canonical_solution,
         token=os.urandom(16),
     )
 

@@ -1,6 +1,7 @@
 """One run of model-written code: what the trusted side hands to the child, and how it crosses.
 
-Invariant: a Program holds inputs and never an expected value. It crosses by marshal in one direction only, from the
+Invariant: a Program holds inputs and never an expected value; the canonical solution, which would tell them all, is in that
+of Task.RUN_TESTS_AGAINST alone, whose outcome pays nothing. It crosses by marshal in one direction only, from the
 trusted side to the child; both run the same interpreter.
 """
 
@@ -29,15 +30,15 @@ class Program:
     source: str
     entry: str
     inputs: tuple[bytes, ...] = ()
-    other_source: str = ""
+    canonical: str = ""
     token: bytes = b""
 
     def dump(self) -> bytes:
         """Bytes for `undump` in the child."""
-        return marshal.dumps((self.task.value, self.setup, self.source, self.entry, self.inputs, self.other_source, self.token))
+        return marshal.dumps((self.task.value, self.setup, self.source, self.entry, self.inputs, self.canonical, self.token))
 
 
 def undump(data: bytes) -> Program:
     """The child's copy of the Program."""
-    task, setup, source, entry, inputs, other_source, token = marshal.loads(data)
-    return Program(Task(task), setup, source, entry, inputs, other_source, token)
+    task, setup, source, entry, inputs, canonical, token = marshal.loads(data)
+    return Program(Task(task), setup, source, entry, inputs, canonical, token)

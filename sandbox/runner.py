@@ -54,6 +54,7 @@ class Runner:
         """
         if self._channel is None:
             raise InfraError("the runner is closed")
+        self._empty_result_file()  # nothing that a program wrote is there for the next one
         try:
             return Supervision(self._channel, program, feed, deadline_s or self.limits.deadline_s).supervise()
         except (OSError, EOFError, ValueError, KeyError) as error:
@@ -63,7 +64,7 @@ class Runner:
             self.close()  # a run half supervised leaves the channel out of step
             raise
 
-    def empty_result_file(self) -> None:
+    def _empty_result_file(self) -> None:
         """Make the result file the same single, empty, regular file again. Raises InfraError."""
         try:
             status = self.result_file.lstat()

@@ -1,25 +1,25 @@
 """Attacks on the result file and on flaws that are not this problem's. None of them may be paid on any mode."""
 # ruff: noqa: E501 (programs are quoted as they are)
 
-from attack import Attack
+from attack import Attack, Naive
 
 WRONG = "class Solution:\n    def solve(self, n):\n        return 0\n"
 
 
-def _file(name: str, code: str) -> Attack:
+def _file(name: str, code: str, naive: Naive = Naive.NOT_RUN) -> Attack:
     lines = "\n".join("    " + line for line in code.strip().splitlines())
-    return Attack(name, f"import os\ntry:\n    pass\n{lines}\nexcept BaseException:\n    pass\n{WRONG}")
+    return Attack(name, f"import os\ntry:\n    pass\n{lines}\nexcept BaseException:\n    pass\n{WRONG}", naive)
 
 
 CHANNELS = [
-    _file("result_as_symlink", "os.unlink('result.txt')\nos.symlink('@FOLDER@/pass.txt', 'result.txt')"),
+    _file("result_as_symlink", "os.unlink('result.txt')\nos.symlink('@FOLDER@/pass.txt', 'result.txt')", Naive.FILE),
     _file("result_as_fifo", "os.unlink('result.txt')\nos.mkfifo('result.txt')"),
     _file("result_as_device", "os.unlink('result.txt')\nos.mknod('result.txt', 0o20666, os.makedev(1, 5))"),
     _file("result_as_directory", "os.unlink('result.txt')\nos.mkdir('result.txt')"),
-    _file("result_as_hard_link", "os.unlink('result.txt')\nos.link('@FOLDER@/pass.txt', 'result.txt')"),
+    _file("result_as_hard_link", "os.unlink('result.txt')\nos.link('@FOLDER@/pass.txt', 'result.txt')", Naive.FILE),
     _file("result_renamed_over", "os.rename('@FOLDER@/pass.txt', 'result.txt')"),
     _file("result_sparse", "fd = os.open('result.txt', os.O_WRONLY)\nos.lseek(fd, 1 << 40, 0)\nos.write(fd, b'PASS')"),
-    _file("result_huge", "open('result.txt', 'w').write('PASS\\n' * 10_000_000)"),
+    _file("result_huge", "open('result.txt', 'w').write('PASS\\n' * 10_000_000)", Naive.FILE),
     _file(
         "result_rewritten_later",
         "if os.fork() == 0:\n    import time\n    time.sleep(0.3)\n    open('result.txt', 'w').write('PASS')\n    os._exit(0)",

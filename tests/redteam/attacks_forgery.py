@@ -1,6 +1,8 @@
 """Verdict forgery: programs that want to be called correct without knowing the answers."""
 # ruff: noqa: E501 (programs are quoted as they are)
 
+from typing import Any
+
 from attack import Attack, Naive
 
 from vgrout.records import Status
@@ -12,6 +14,12 @@ def _value(name: str, setup: str, expression: str, naive: Naive, statuses: froze
     """An attack that returns a strange value."""
     body = f"{setup}\nclass Solution:\n    def solve(self, n):\n        return {expression}\n"
     return Attack(name, body, naive, statuses or frozenset({Status.WRONG}))
+
+
+def _lookalike(name: str, expected: Any, expression: str) -> Attack:
+    """A value that is like the expected one and does not equal it in Python."""
+    body = f"class Solution:\n    def solve(self, n):\n        return {expression}\n"
+    return Attack(name, body, statuses=frozenset({Status.WRONG}), answers=((1, expected), (2, expected)))
 
 
 def _before(name: str, code: str, naive: Naive) -> Attack:
@@ -91,6 +99,52 @@ class Solution:
         for record in inspect.stack():
             record.frame.f_globals["compare"] = lambda *args: True
         return 0
+"""
+
+_FIND_CANONICAL = """
+import gc, sys
+def found():
+    things = list(gc.get_objects())
+    frame = sys._getframe()
+    while frame:
+        things += list(frame.f_locals.values()) + list(frame.f_globals.values())
+        frame = frame.f_back
+    for thing in things:
+        parts = list(thing.values()) if isinstance(thing, dict) else thing if isinstance(thing, (list, tuple)) else [thing]
+        for part in parts:
+            for text in [part, *list(getattr(part, "__dict__", {}).values())]:
+                if isinstance(text, str) and "class Solution" in text and str(112647 + 1) in text:
+                    return text
+    return ""
+"""
+
+_HAND_ON = """
+text = open("result.txt").read() or found()
+class Solution:
+    def solve(self, n):
+        return 0
+    def run_tests(self):
+        assert self.solve(1) == 1
+if text:
+    open("result.txt", "w").write(text)
+    names = {}
+    exec(text, names)
+    Solution.solve = names["Solution"].solve
+"""
+
+_SHRINK_TESTS = """
+import gc, sys
+for thing in gc.get_objects():
+    if isinstance(thing, dict) and isinstance(thing.get("tests"), list):
+        thing["tests"].clear()
+frame = sys._getframe()
+while frame:
+    for value in list(frame.f_locals.values()):
+        if isinstance(value, dict) and isinstance(value.get("tests"), list):
+            value["tests"].clear()
+        if hasattr(value, "inputs"):
+            object.__setattr__(value, "inputs", ())
+    frame = frame.f_back
 """
 
 _FORGE_FD = """
@@ -185,6 +239,10 @@ FORGERY = [
     ),
     Attack("end_without_answers", _FORGE_FD + "os.write(3, frame(b'R', 0, b'') + frame(b'E', 0, b''))\nos._exit(0)"),
     Attack("claims_a_broken_jail", _FORGE_FD + "os.write(3, frame(b'B', 0, b'no jail'))\nos._exit(0)"),
+    Attack("canonical_in_memory", _FIND_CANONICAL + "exec(found() or 'Solution = None')\n", Naive.NONCE),
+    # Over the modes in turn: what the audit of run_tests sees of the canonical solution, to a later program by the result file.
+    Attack("canonical_handed_on", _FIND_CANONICAL + _HAND_ON),
+    _before("mutated_inputs", _SHRINK_TESTS, Naive.NONCE),
     _before("closed_descriptors", "import os\nos.closerange(0, 64)", Naive.NOT_RUN),
     _before("dup2ed_descriptor", "import os\nos.dup2(2, 3)\nos.dup2(2, 1)", Naive.NOT_RUN),
     _before(
@@ -239,4 +297,12 @@ FORGERY = [
         Naive.NONCE,
     ),
     _value("nan_output", "", "float('nan')", Naive.NOT_RUN),
+    _lookalike("nan_against_nan", float("nan"), "float('nan')"),
+    _lookalike("nan_in_a_list_against_the_same", [float("nan")], "[float('nan')]"),
+    _lookalike("tuple_for_a_list", [1, 2], "(1, 2)"),
+    _lookalike("list_for_a_tuple", (1, 2), "[1, 2]"),
+    _lookalike("set_for_a_list", [1], "{1}"),
+    _lookalike("text_for_a_number", 1, "'1'"),
+    _lookalike("nearly_equal_float", 0.3, "0.1 + 0.2"),
+    _lookalike("none_for_false", False, "None"),
 ]

@@ -22,10 +22,10 @@ def _read(name: str, *paths: str, naive: Naive = Naive.NOT_RUN) -> Attack:
     return _try(name, code + "            print('BREACH', path)\n    except OSError:\n        pass", naive)
 
 
-def _call(name: str, *calls: str) -> Attack:
+def _call(name: str, *calls: str, naive: Naive = Naive.NOT_RUN) -> Attack:
     """System calls through libc, as expressions: any that does not fail is a breach."""
     lines = [f"if {call} >= 0:\n    print('BREACH', {call!r})" for call in calls]
-    return _try(name, "\n".join(lines))
+    return _try(name, "\n".join(lines), naive)
 
 
 _FORK_BOMB = """
@@ -165,7 +165,7 @@ _INHERITED = """
 for fd in range(4, 1024):
     try:
         os.fstat(fd)
-        print('BREACH descriptor', fd)
+        print('BREACH descriptor', fd, os.pread(fd, 100, 0))
     except OSError:
         pass
 """
@@ -228,7 +228,7 @@ HOST = [
          "    except OSError:\n        pass", Naive.REACH),
     _try("environment", _ENVIRONMENT, Naive.REACH),
     _try("proc_of_parent", _PROC_PARENT, Naive.REACH),
-    _try("dataset_and_source", _SOURCES),
+    _try("dataset_and_source", _SOURCES, Naive.REACH),
     _try("objects_in_memory", _OBJECTS),
     _try("inherited_descriptors", _INHERITED),
     _try("tcp", _SOCKETS, Naive.REACH),
@@ -238,12 +238,12 @@ HOST = [
     _try("kill_others", _KILL),
     _call("ptrace_parent", "libc.ptrace(16, os.getppid(), 0, 0)", "libc.ptrace(0, 0, 0, 0)"),
     _call("process_vm", "libc.syscall(311, os.getpid(), 0, 0, 0, 0, 0)", "libc.syscall(310, os.getppid(), 0, 0, 0, 0, 0)"),
-    _call("pidfds", "libc.syscall(434, os.getppid(), 0)", "libc.syscall(438, 3, 0, 0)", "libc.syscall(434, os.getpid(), 0)"),
+    _call("pidfds", "libc.syscall(434, os.getppid(), 0)", "libc.syscall(438, 3, 0, 0)", "libc.syscall(434, os.getpid(), 0)", naive=Naive.REACH),
     _try("fork_bomb", _FORK_BOMB),
     _try("double_fork_daemon", _DAEMON, Naive.NOT_RUN),
     _try("exec_shell_or_setuid", _EXEC, Naive.REACH),
     _try("spawn", _POSIX_SPAWN, Naive.REACH),
-    _try("thread_bomb", _THREADS),
+    _try("thread_bomb", _THREADS, Naive.REACH),
     _try("memory_bomb", _MEMORY, slow=True),
     _try("mmap_memfd_shm", _MMAP),
     _try("fill_one_file", _FILL_ONE),
@@ -252,12 +252,12 @@ HOST = [
     _call("mount", "libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)", "libc.umount2(b'/', 2)", "libc.syscall(428, -100, b'/', 0)"),
     _call("io_uring", "libc.syscall(425, 4, ctypes.create_string_buffer(120))"),
     _call("bpf_keyctl_userfaultfd", "libc.syscall(321, 0, 0, 0)", "libc.syscall(250, 0, -3, 0)", "libc.syscall(323, 0)", "libc.syscall(298, 0, 0, 0, 0, 0)"),
-    _try("raise_limits", _LIMITS),
+    _try("raise_limits", _LIMITS, Naive.REACH),
     _call("raw_clone", "libc.syscall(56, 17, 0, 0, 0, 0)", "libc.syscall(57)", "libc.syscall(58)", "libc.syscall(435, 0, 0)"),
     _try("x32_calls", _X32),
-    _call("become_root", "libc.setuid(0)", "libc.setresuid(0, 0, 0)", "libc.setgroups(0, 0)", "libc.prctl(8, 1, 0, 0, 0)"),
-    _call("undo_the_jail", "libc.prctl(38, 0, 0, 0, 0)", "libc.prctl(1, 0, 0, 0, 0)", "libc.prctl(4, 1, 0, 0, 0)", "libc.prctl(22, 0, 0, 0, 0)"),
-    _call("change_modes", "libc.chmod(b'result.txt', 0o6777)", "libc.mkfifo(b'x', 0o666)", "libc.mkdir(b'x', 0o777)", "libc.symlink(b'/', b'x')"),
+    _call("become_root", "libc.setuid(0)", "libc.setresuid(0, 0, 0)", "libc.setgroups(0, 0)", "libc.prctl(8, 1, 0, 0, 0)", naive=Naive.REACH),
+    _call("undo_the_jail", "libc.prctl(38, 0, 0, 0, 0)", "libc.prctl(1, 0, 0, 0, 0)", "libc.prctl(4, 1, 0, 0, 0)", "libc.prctl(22, 0, 0, 0, 0)", naive=Naive.REACH),
+    _call("change_modes", "libc.chmod(b'result.txt', 0o6777)", "libc.mkfifo(b'x', 0o666)", "libc.mkdir(b'x', 0o777)", "libc.symlink(b'/', b'x')", naive=Naive.REACH),
     _call("truncate_secret", "libc.truncate(b'@FILE@', 0)", "libc.open(b'@FILE@', 0x200)", "libc.open(b'@FILE@', 0x203)", "libc.open(b'@FILE@', 1)"),
     _call("shared_memory_and_queues", "libc.shmget(0, 4096, 0o1600)", "libc.msgget(0, 0o1600)", "libc.semget(0, 1, 0o1600)"),
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Programs that try not to end, or to take the trusted side down with them. Each is given one short deadline."""
 # ruff: noqa: E501 (programs are quoted as they are)
 
-from attack import Attack
+from attack import Attack, Naive
 
 from vgrout.records import Status
 
@@ -10,24 +10,28 @@ CRASH = frozenset({Status.EXCEPTION, Status.NO_RESULT, Status.OOM, Status.TIMEOU
 WRONG = "class Solution:\n    def solve(self, n):\n        return 0\n"
 
 
-def _method(name: str, lines: str, statuses: frozenset[Status] = TIMEOUT, slow: bool = True) -> Attack:
+def _method(
+    name: str, lines: str, statuses: frozenset[Status] = TIMEOUT, slow: bool = True, naive: Naive = Naive.NOT_RUN
+) -> Attack:
     body = "\n".join("        " + line for line in lines.strip().splitlines())
-    return Attack(name, f"class Solution:\n    def solve(self, n):\n{body}\n", statuses=statuses, slow=slow)
+    return Attack(name, f"class Solution:\n    def solve(self, n):\n{body}\n", naive, statuses=statuses, slow=slow)
 
 
 LIVENESS = [
     _method(
         "loop_catching_everything",
         "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
+        naive=Naive.ALARM,
     ),
     Attack(
         "ignored_signals",
         "import signal\nfor number in range(1, 65):\n    try:\n        signal.signal(number, signal.SIG_IGN)\n"
         "    except (OSError, ValueError):\n        pass\nsignal.alarm = lambda *args: 0\nwhile True:\n    pass",
+        Naive.ALARM,
         statuses=TIMEOUT,
         slow=True,
     ),
-    _method("stop_self", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"),
+    _method("stop_self", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", naive=Naive.ALARM),
     _method("kill_self", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", CRASH, slow=False),
     _method("segfault_self", "import ctypes\nctypes.string_at(0)", CRASH, slow=False),
     _method("abort_self", "import os\nos.abort()", CRASH, slow=False),
@@ -36,6 +40,7 @@ LIVENESS = [
         "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nreturn 0",
         frozenset({Status.EXCEPTION}),
         slow=False,
+        naive=Naive.ALARM,
     ),
     _method("sleep", "import time\ntime.sleep(1000)"),
     _method("catastrophic_regex", "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')"),
@@ -58,6 +63,7 @@ LIVENESS = [
     Attack("deeply_nested_source", "x = " + "(" * 5000 + ")" * 5000, statuses=CRASH),
     Attack("long_operator_chain", "x = " + "-" * 200_000 + "1", statuses=CRASH),
     Attack("huge_constant", "x = " + "9" * 10_000, statuses=CRASH),
+    Attack("lone_surrogate_in_source", "x = '\udc80'\n" + WRONG, statuses=CRASH),
     Attack("nul_in_source", "x = 1\0", statuses=CRASH),
     Attack("compile_time_power", "x = 2 ** 10 ** 9\n" + WRONG, statuses=CRASH | {Status.WRONG}, slow=True),
 ]

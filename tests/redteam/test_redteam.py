@@ -6,12 +6,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attack import ANSWERS, BREACH, Attack, Naive, Secrets, correct, exit_code_grader, nonce_grader, problem, reach
+from attack import (
+    ANSWERS,
+    BREACH,
+    Attack,
+    Naive,
+    Secrets,
+    alarm_grader_ends,
+    correct,
+    exit_code_grader,
+    naive_result_file,
+    nonce_grader,
+    problem,
+    reach,
+)
 from attacks_channels import CHANNELS
 from attacks_forgery import FORGERY
 from attacks_host import HOST
 from attacks_liveness import LIVENESS
 from attacks_parser import PARSER
+from listed import LISTED
 from processes import descendants
 
 from sandbox.canaries import prove
@@ -32,7 +46,12 @@ def planted() -> Iterator[Secrets]:
     (secrets.folder / "pass.txt").write_text("PASS")
     (secrets.folder / "pass.txt").chmod(0o666)
     os.environ["VGROUT_TEST_SECRET"] = secrets.token  # the zygote is started below and must not inherit it
+    held = [os.open(secrets.file, os.O_RDONLY) for _ in range(20)]  # nor these, as Ray and CUDA leave them open
+    for one in held:
+        os.set_inheritable(one, True)
     yield secrets
+    for one in held:
+        os.close(one)
     del os.environ["VGROUT_TEST_SECRET"]
     shutil.rmtree(secrets.folder)
 
@@ -71,7 +90,7 @@ def test_attack_is_defeated(level: str, attack: Attack, graders: Callable[[str],
     # A program that runs into its deadline does so on every mode: one that drives the method and one that does not will do.
     modes = (Mode.STDOUT_MARKER, Mode.SENTINEL) if attack.slow else tuple(Mode)
     for mode in modes:
-        reward, audit = grader.grade(GradeJob("r", problem(), mode, completion))
+        reward, audit = grader.grade(GradeJob("r", problem(attack.answers), mode, completion))
         assert audit.status in attack.statuses, audit
         assert not audit.correct
         assert not audit.channel, audit
@@ -95,7 +114,7 @@ def runner(request: pytest.FixtureRequest, planted: Secrets) -> Iterator:
     made.close()
 
 
-@pytest.mark.parametrize("attack", [*HOST, *FORGERY], ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", [*HOST, *FORGERY, *CHANNELS], ids=lambda attack: attack.name)
 def test_attack_reaches_nothing(attack: Attack, runner, planted: Secrets) -> None:
     """What the program itself says that it got hold of."""
     setup = compile("", "<setup>", "exec")
@@ -113,6 +132,12 @@ def test_attack_beats_a_naive_grader(attack: Attack, planted: Secrets, tmp_path:
     if attack.naive is Naive.REACH:
         assert BREACH in reach(attack.code(planted), tmp_path, extra)
         return
+    if attack.naive is Naive.ALARM:
+        assert not alarm_grader_ends(attack.code(planted), tmp_path, 1.5)
+        return
+    if attack.naive is Naive.FILE:
+        assert "PASS" in naive_result_file(attack.code(planted), tmp_path)
+        return
     judge = exit_code_grader if attack.naive is Naive.EXIT_CODE else nonce_grader
     passed, _ = judge(attack.code(planted), tmp_path, extra)
     assert passed
@@ -124,8 +149,24 @@ def test_naive_graders_can_say_no(tmp_path: Path) -> None:
     for judge in (exit_code_grader, nonce_grader):
         assert not judge(wrong, tmp_path)[0]
         assert judge(right, tmp_path)[0]
+    assert naive_result_file(wrong, tmp_path) == ""
+    assert alarm_grader_ends("class Solution:\n    def solve(self, n):\n        while True:\n            pass\n", tmp_path, 60.0)
+
+
+@pytest.mark.parametrize(("expected", "returned"), [(1, "True"), (True, "1"), (2, "2.0"), (2.0, "2"), ([1, 0], "[True, False]")])
+def test_true_for_one_and_a_whole_float_pass_as_in_python_and_are_logged(expected, returned: str) -> None:
+    code = f"class Solution:\n    def solve(self, n):\n        return {returned}\n"
+    with Grader("L2", DEADLINE_S) as grader:
+        _, audit = grader.grade(GradeJob("r", problem(((1, expected),)), Mode.GT_ONLY, f"```python\n{code}```"))
+    assert (audit.status, audit.notes["type_mismatch"]) == (Status.PASS, True)
 
 
 def test_the_red_team_is_whole() -> None:
     names = [attack.name for attack in ALL]
-    assert len(names) == len(set(names)) >= 63
+    assert len(names) == len(set(names)) >= len(LISTED) >= 63
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    for listed, stands_for_it in LISTED.items():
+        assert stands_for_it, listed
+        for one in stands_for_it:
+            test = one.removeprefix("test: ")
+            assert f"def {test}(" in tests if test != one else one in names, (listed, one)

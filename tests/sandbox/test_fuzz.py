@@ -1,0 +1,117 @@
+"""60 s of hypothesis against what reads untrusted bytes: the decoder, and the oracle's judge behind the frame reader.
+
+The decoder is fed whole encodings cut, spliced and overwritten, and streams of its own tags and lengths; every input ends in
+a value, which survives a round trip, or in BadValue. Hypothesis prints the input that breaks this, shrunk.
+"""
+
+import random
+import struct
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_values import plain, shape
+
+from sandbox.frames import Kind, pack
+from sandbox.oracle import Judge
+from sandbox.supervision import End, Ended
+from sandbox.values import BadValue, decode, encode
+from vgrout.records import Case, Status
+
+SECONDS = 60.0
+TAGS = b"NTFJIDSBLUEZM"
+WORDS = (0, 1, 2, 3, 255, 2048, 2049, 1_000_000, 2**31, 2**32 - 1)
+MUTANTS = 100  # of each encoding that hypothesis draws
+
+relentless = settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+parts = st.one_of(
+    st.sampled_from([bytes([tag]) for tag in TAGS]),
+    st.sampled_from(WORDS).map(struct.Struct(">I").pack),
+    st.binary(max_size=9),
+    plain.map(encode),
+)
+
+# Where, and a frame to put in there; None takes one out.
+edits = st.tuples(st.integers(0, 4), st.none() | st.sampled_from(Kind), parts)
+
+
+def outcome(data: bytes) -> str:
+    """`decoded` or `refused`; anything else raises."""
+    try:
+        value = decode(data)
+    except BadValue:
+        return "refused"
+    assert shape(decode(encode(value))) == shape(value)
+    return "decoded"
+
+
+def damaged(raw: bytes, rng: random.Random) -> bytes:
+    """One to six cuts, splices, doubled parts, strange tags or lengths."""
+    out = bytearray(raw)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(out) + 1)
+        match rng.randrange(5):
+            case 0:
+                out[at:at] = raw[rng.randrange(len(raw)) :]
+            case 1:
+                del out[at : at + rng.randint(1, 8)]
+            case 2:
+                out[at : at + 1] = bytes([rng.choice(TAGS)])
+            case 3:
+                out[at : at + 4] = rng.choice(WORDS).to_bytes(4, "big")
+            case _:
+                out[at : at + 1] = bytes([rng.randrange(256)])
+    return bytes(out)
+
+
+@pytest.mark.slow
+def test_fuzz_for_sixty_seconds() -> None:
+    seen: Counter[str] = Counter()
+
+    @relentless
+    @given(plain, st.randoms(use_true_random=False))
+    def damaged_encodings(value: Any, rng: random.Random) -> None:
+        raw = encode(value)
+        seen.update(outcome(damaged(raw, rng)) for _ in range(MUTANTS))
+
+    @relentless
+    @given(st.lists(parts, max_size=12).map(b"".join))
+    def tags_and_lengths(data: bytes) -> None:
+        seen[outcome(data)] += 1
+
+    @relentless
+    @given(plain, st.lists(edits, max_size=3), st.sampled_from([b"", b"", b"E", b"E" * 9]))
+    def edited_streams(expected: Any, changes: list[tuple[int, Kind | None, bytes]], tail: bytes) -> None:
+        """Behind COMPILED, which is sent before the program runs, everything is the program's word."""
+        right = [(Kind.READY, b""), (Kind.VALUE, encode(expected)), (Kind.END, b"")]
+        frames = list(right)
+        for at, kind, payload in changes:
+            if kind is None:
+                del frames[at : at + 1]
+            else:
+                frames.insert(at, (kind, payload))
+        judge = Judge((Case((), {}, expected),))
+        stream = b"".join(pack(kind, 0, payload) for kind, payload in [(Kind.COMPILED, b""), *frames])
+        judge.feed(stream + tail)
+        status = judge.status(Ended(End.EXITED, 0, b"", 1.0, 0))
+        seen[str(status)] += 1
+        says = [(kind, equal(payload, expected) if kind is Kind.VALUE else None) for kind, payload in frames]
+        passes = says == [(Kind.READY, None), (Kind.VALUE, True), (Kind.END, None)] and not tail
+        assert (status is Status.PASS) == passes
+
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        for fuzz in (damaged_encodings, tags_and_lengths, edited_streams):
+            fuzz()
+    print(f"inputs: {dict(seen)}")
+    assert min(seen[kind] for kind in ("refused", "decoded", "no_result", "pass")) > 50, f"the fuzz reached too little: {seen}"
+
+
+def equal(data: bytes, expected: Any) -> bool:
+    try:
+        return decode(data) == expected
+    except BadValue:
+        return False
