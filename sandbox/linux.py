@@ -7,7 +7,7 @@ import sys
 
 from vgrout.errors import UserError
 
-ADVICE = "Linux: run in a Linux container or virtual machine (on Windows: WSL 2)"
+ADVICE = "Linux: run in a Linux container or virtual machine"
 
 
 def require_linux() -> None:

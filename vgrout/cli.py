@@ -4,6 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable
 
+if sys.platform == "win32":  # said before the imports below look for what only POSIX has
+    print("operating system: found win32; expected Linux: WSL 2, a Linux container or a virtual machine", file=sys.stderr)
+    sys.exit(2)
+
 from vgrout import (
     __version__,
     data_command,
