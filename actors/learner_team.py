@@ -39,10 +39,10 @@ class TeamPart:
         return pending[0]
 
 
-def spawn_team(remote: Any, config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> TeamPart:
-    """Start `runtime.learners` actors of the remote class `remote` and let them meet."""
-    size = config.runtime.learners
-    handles = tuple(remote.remote(config, pairs, fractions) for _ in range(size))
+def spawn_team(remotes: list[Any], config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> TeamPart:
+    """Start one actor per remote class (with its seat's options), by rank, and let them meet."""
+    size = len(remotes)
+    handles = tuple(remote.remote(config, pairs, fractions) for remote in remotes)
     address = ray.get(handles[0].address.remote())
     ray.get([handle.join.remote(rank, size, address) for rank, handle in enumerate(handles)])
     return TeamPart(handles)

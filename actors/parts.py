@@ -4,19 +4,15 @@ Invariant: `start` never blocks under Ray and returns something that `finish` tu
 returns can be handed to another part's `start` unfinished, and then travels once, through Ray's object store.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sandbox.grade import Grader
 from vgrout.config import Config
-from vgrout.environment import engine_environment
+from vgrout.environment import actor_environment
 from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Pair, Reward
-
-# Shares of a core that Ray books. In sync mode engines and learner take turns, so together they fit on few cores.
-ENGINE_CPUS, LEARNER_CPUS, GRADER_CPUS = 0.5, 0.5, 0.25
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,11 @@ class GraderPart:
 class Parts:
     """All parts of a run. Close it to end them."""
 
-    def __init__(self, learner: LearnerPart | None, engines: list[Part], graders: list[Part]) -> None:
-        self._learner, self.engines, self.graders = learner, engines, graders
+    def __init__(
+        self, learner: LearnerPart | None, engines: list[Part], graders: list[Part], release: Callable[[], None] | None = None
+    ) -> None:
+        """`release` gives back what was reserved for the actors."""
+        self._learner, self.engines, self.graders, self._release = learner, engines, graders, release
 
     @property
     def learner(self) -> LearnerPart:
@@ -101,6 +100,8 @@ class Parts:
                 import ray
 
                 ray.kill(handle)
+        if self._release is not None:
+            self._release()
 
 
 def engine_class(config: Config) -> type:
@@ -113,33 +114,6 @@ def engine_class(config: Config) -> type:
 
     lora_limit(config)  # fail here, with a message, and not inside an actor
     return VllmEngine
-
-
-def connect(config: Config) -> None:
-    """Join the Ray cluster of RAY_ADDRESS (as under `ray job submit`), or start one here. Raises UserError if it is short."""
-    import ray
-
-    if not ray.is_initialized():
-        need = (
-            config.runtime.engines * ENGINE_CPUS + config.runtime.learners * LEARNER_CPUS + config.runtime.graders * GRADER_CPUS
-        )
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if "RAY_ADDRESS" not in os.environ:
-            options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, int(need) + 1)}
-        try:
-            ray.init(**options)
-        except ConnectionError as error:
-            raise UserError("RAY_ADDRESS", f"{os.environ.get('RAY_ADDRESS')} ({error})", "the address of a running Ray") from None
-    _check_resources(config, ray.cluster_resources())
-
-
-def _check_resources(config: Config, have: Mapping[str, float]) -> None:
-    r = config.runtime
-    cpus = r.engines * ENGINE_CPUS + r.learners * LEARNER_CPUS + r.graders * GRADER_CPUS
-    gpus = r.engines * r.engine_gpus + r.learners * r.learner_gpus
-    for name, need, found in (("CPUs", cpus, have.get("CPU", 0)), ("GPUs", gpus, have.get("GPU", 0))):
-        if need > found:
-            raise UserError(f"runtime: {name}", f"{found:g} in the Ray cluster", f"at least {need:g} for the configured actors")
 
 
 def spawn(config: Config, *, pairs: list[Pair] | None = None, fractions: list[tuple[float, ...]] | None = None,
@@ -163,29 +137,30 @@ def _spawn_ray(config: Config, engine: type, learner_class: type, pairs: list[Pa
                fractions: list[tuple[float, ...]] | None, canary: Any) -> Parts:  # fmt: skip
     import ray
 
-    connect(config)
-    runtime = config.runtime
+    from actors.cluster import connect, reserve
+    from actors.learner_team import LearnerActor, spawn_team
 
-    def actor(kind: type, cpus: float, gpus: float, env: dict[str, str]) -> Any:
-        return ray.remote(kind).options(num_cpus=cpus, num_gpus=gpus, runtime_env={"env_vars": env})
+    connect(config)
+    runtime, reserved = config.runtime, reserve(config, learners=pairs is not None)
+
+    def actor(kind: type, role: str, options: dict[str, Any]) -> Any:
+        return ray.remote(kind).options(runtime_env={"env_vars": actor_environment(config, role)}, **options)
 
     learner = None
     if pairs is not None:
-        threads = {"OMP_NUM_THREADS": str(runtime.learner_threads), "OMP_WAIT_POLICY": "PASSIVE"}
         if runtime.learners > 1:
-            from actors.learner_team import LearnerActor, spawn_team
-
-            learner = spawn_team(actor(LearnerActor, LEARNER_CPUS, runtime.learner_gpus, threads), config, pairs, fractions)
+            remotes = [actor(LearnerActor, "learner", reserved.options(seat)) for seat in reserved.placement.of("learner")]
+            learner = spawn_team(remotes, config, pairs, fractions)
         else:
-            handle = actor(learner_class, LEARNER_CPUS, runtime.learner_gpus, threads).remote(config, pairs, fractions)
-            learner = RayPart(handle)
+            (seat,) = reserved.placement.of("learner")
+            learner = RayPart(actor(learner_class, "learner", reserved.options(seat)).remote(config, pairs, fractions))
         canary = finish(learner.start("canary_ids"))
     engines = [
-        RayPart(actor(engine, ENGINE_CPUS, runtime.engine_gpus, engine_environment(config)).remote(config, canary))
-        for _ in range(runtime.engines)
+        RayPart(actor(engine, "engine", reserved.options(seat)).remote(config, canary))
+        for seat in reserved.placement.of("engine")
     ]
     graders = [
-        RayPart(actor(GraderPart, GRADER_CPUS, 0, {}).remote(runtime.jail, runtime.grade_deadline_s))
-        for _ in range(runtime.graders)
+        RayPart(actor(GraderPart, "grader", reserved.grader_options(n)).remote(runtime.jail, runtime.grade_deadline_s))
+        for n in range(runtime.graders * reserved.nodes)
     ]
-    return Parts(learner, list(engines), list(graders))
+    return Parts(learner, list(engines), list(graders), reserved.release)

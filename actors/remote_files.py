@@ -4,14 +4,12 @@ Invariant: a node is asked by a task that is pinned to it, so a run on a node's 
 what comes back carries the digests that the files had there.
 """
 
-import logging
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from vgrout.errors import UserError
+from actors.cluster import join
 from vgrout.run_files import collect
 
 
@@ -22,11 +20,7 @@ def collect_from_cluster(address: str, run: Path) -> tuple[dict[str, tuple[str, 
     """
     ours = not ray.is_initialized()
     if ours:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RayError, ValueError) as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError("--address", f"{address} ({first})", "the address of a running Ray cluster") from None
+        join(address, "--address")
     try:
         read = ray.remote(collect)
         nodes = [node for node in ray.nodes() if node["Alive"]]

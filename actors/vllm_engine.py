@@ -48,6 +48,9 @@ class VllmEngine:
         if cpu:
             # 128-token blocks, the CPU default, never cache the short prompts of the tiny world.
             options = {"kv_cache_memory_bytes": config.runtime.kv_cache_mib * 2**20, "block_size": 32, "enforce_eager": True}
+        if config.runtime.engine_tp > 1:
+            # Processes of this actor: vLLM's own choice inside a placement group, Ray workers, would leave the engine's bundle.
+            options |= {"tensor_parallel_size": config.runtime.engine_tp, "distributed_executor_backend": "mp"}
         self.llm = LLM(
             model=config.model.path,
             dtype=config.model.dtype,

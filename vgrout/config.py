@@ -134,18 +134,21 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; how many; threads and
-    GPUs per process (fractions share one); `engine_memory` is the share of its GPU's memory that an engine takes;
-    `max_lora_rank = 0` takes the smallest that holds both blocks."""
+    """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; how many, each over `engine_tp`
+    tensor-parallel processes; `graders` per node; GPUs per learner and per process of an engine (fractions share one);
+    `placement` packs engines and learners on few nodes or spreads them over many; `engine_memory` is the share of its
+    GPU's memory that an engine takes; `max_lora_rank = 0` takes the smallest that holds both blocks."""
 
     backend: Literal["ray", "local"] = "ray"
     engine: Literal["vllm", "hf"] = "vllm"
     engines: int = 1
+    engine_tp: int = 1
     learners: int = 1
     graders: int = 2
     grade_deadline_s: float = 10.0
     jail: Literal["auto", "L1", "L2", "L3"] = "auto"
     learner_threads: int = 1
+    placement: Literal["pack", "spread"] = "pack"
     engine_gpus: float = 0.0
     learner_gpus: float = 0.0
     engine_memory: float = 0.5
@@ -317,6 +320,7 @@ def _check(config: Config, where: str) -> None:
         ("eval.samples", c.eval.samples),
         ("runtime.engines", c.runtime.engines), ("runtime.learners", c.runtime.learners), ("runtime.graders", c.runtime.graders),
         ("runtime.learner_threads", c.runtime.learner_threads), ("runtime.max_num_seqs", c.runtime.max_num_seqs),
+        ("runtime.engine_tp", c.runtime.engine_tp),
     ]:  # fmt: skip
         need(value >= 1, name, value, "at least 1")
     need(c.train.updates >= 0, "train.updates", c.train.updates, "at least 0")
@@ -337,6 +341,15 @@ def _check(config: Config, where: str) -> None:
     need(Mode.GT_ONLY not in c.data.modes, "data.modes", c.data.modes, "loopholes only; data.loopholes=false turns all off")
     need(len(c.data.modes) >= 1, "data.modes", c.data.modes, "at least one loophole")
     need(c.runtime.learners == 1 or c.runtime.backend == "ray", "runtime.learners", c.runtime.learners, "1 with backend local")
+    for name in ("learner_gpus", "engine_gpus"):
+        share = getattr(c.runtime, name)
+        need(
+            0 <= share <= 1, f"runtime.{name}", share, "0 (CPU), 1, or a share of one GPU (more by learners, engines, engine_tp)"
+        )
+    need(
+        c.runtime.engine_tp == 1 or (c.runtime.engine == "vllm" and c.runtime.engine_gpus in (0, 1)),
+        "runtime.engine_tp", c.runtime.engine_tp, "1, or engine vllm with whole GPUs (engine_gpus = 1) or on the CPU (0)",
+    )  # fmt: skip
     need(0 < c.runtime.engine_memory <= 1, "runtime.engine_memory", c.runtime.engine_memory, "above 0, at most 1")
     need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
     limit = c.runtime.max_lora_rank

@@ -25,6 +25,14 @@ def engine_environment(config: Config) -> dict[str, str]:
     return CPU_ENGINE if config.runtime.engine_gpus == 0 else {}
 
 
+def actor_environment(config: Config, role: str) -> dict[str, str]:
+    """Variables of a Ray actor by its role: "engine", "learner" or "grader". Those of the job reach every actor as well."""
+    if role == "engine":
+        return engine_environment(config)
+    threads = config.runtime.learner_threads if role == "learner" else 1
+    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def prepare(config: Config) -> None:
     """Set the variables of everything that will run in this process. Call before importing actors or torch."""
     if config.runtime.backend == "local":

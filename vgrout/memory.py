@@ -76,21 +76,32 @@ def learner_terms(config: Config, shape: ModelShape) -> list[Term]:
     ]
 
 
+def kv_per_token(config: Config, shape: ModelShape) -> int:
+    """Bytes of keys and values per token on one GPU of an engine; a KV head is never split over GPUs."""
+    heads = max(1, shape.kv_heads // config.runtime.engine_tp)
+    return shape.kv_per_token(WIDTH[config.model.dtype]) * heads // shape.kv_heads
+
+
 def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
     """What one GPU of an engine holds before any keys and values."""
-    b, f, d = WIDTH[config.model.dtype], shape.mlp, shape.hidden
-    slots = SLOTS * lora_limit(config) * shape.lora_per_rank(config.lora.targets) * b
+    b, f, d, tp = WIDTH[config.model.dtype], shape.mlp, shape.hidden, config.runtime.engine_tp
+    slots = SLOTS * lora_limit(config) * shape.lora_per_rank(config.lora.targets, tp) * b
     sequences = config.runtime.max_num_seqs
-    step = max(ENGINE_STEP_TOKENS, longest(config)) * (3 * f + 4 * d) * b + sequences * shape.vocabulary * 12
+    step = max(ENGINE_STEP_TOKENS, longest(config)) * (3 * f // tp + 4 * d) * b + sequences * shape.vocabulary * 12
+    share = f" / {tp}" if tp > 1 else ""
     return [
-        Term("weights", shape.parameters() * b, f"{shape.parameters():,} parameters x {b} B"),
-        Term("adapter slots", slots, f"{SLOTS} slots x rank {lora_limit(config)} x p x {b} B"),
+        Term("weights", shape.parameters() * b // tp, f"{shape.parameters():,} parameters x {b} B{share}"),
+        Term(
+            "adapter slots",
+            slots,
+            f"{SLOTS} slots x rank {lora_limit(config)} x p{' (one side split)' if tp > 1 else ''} x {b} B",
+        ),
         Term("runtime", RUNTIME_ENGINE, "CUDA context and graphs, estimate"),
-        Term("step", step, "batched tokens x (3F + 4D) b + sequences x V x 12 B, estimate"),
+        Term("step", step, f"batched tokens x (3F{share} + 4D) b + sequences x V x 12 B, estimate"),
     ]
 
 
 def kv_need(config: Config, shape: ModelShape) -> Term:
     """The smallest KV cache that vLLM accepts: one rollout of full length."""
-    per_token = shape.kv_per_token(WIDTH[config.model.dtype])
+    per_token = kv_per_token(config, shape)
     return Term("KV cache", longest(config) * per_token, f"{longest(config)} tokens x {per_token:,} B (one full-length rollout)")

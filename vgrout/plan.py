@@ -1,16 +1,16 @@
 """The plan of a run, made without a GPU: actors, placement, tokens per update, bytes per publish, memory per GPU.
 
 Invariant: a plan that exists fits; one that does not raises a UserError that names the term which breaks it.
-Placement is Ray's own arithmetic: an actor with a share below 1 sits on one GPU beside others, first fit.
+Placement is the run's own (`vgrout.placement`), on one node where a number of GPUs is given.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.memory import GIB, Term, activation_bytes, engine_terms, kv_need, learner_terms, longest
+from vgrout.memory import GIB, Term, activation_bytes, engine_terms, kv_need, kv_per_token, learner_terms, longest
+from vgrout.placement import Placement, place
 from vgrout.shapes import ModelShape, shape_of
 
 HEADROOM = 0.97  # of a GPU's memory that processes can use at all
@@ -60,14 +60,13 @@ def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) 
 
     `gpus` None takes as many as the configuration asks for. Raises UserError for a plan that cannot fit.
     """
-    r, shape = config.runtime, shape_of(config.model.path)
-    names = ["learner"] if r.learners == 1 else [f"learner {i}" for i in range(r.learners)]
-    shares = [(name, r.learner_gpus) for name in names] + [(f"engine {i}", r.engine_gpus) for i in range(r.engines)]
+    shape = shape_of(config.model.path)
     if gpus == 0:
-        shares = [(name, 0.0) for name, _ in shares]
-    need = max(1, math.ceil(sum(share for _, share in shares) - 1e-9)) if any(s for _, s in shares) else 0
-    actors = _place(shares, need if gpus is None else gpus)
-    used = need if gpus is None else gpus
+        config = replace(config, runtime=replace(config.runtime, learner_gpus=0.0, engine_gpus=0.0))
+    check_split(config, shape)
+    placement = place(config)
+    used = placement.gpus if gpus is None else gpus
+    actors = _on_gpus(placement, config.runtime.learners, used)
     kv_bytes, notes = 0, []
     if memory_gib and used:
         kv_bytes = _check_memory(config, shape, actors, used, memory_gib)
@@ -87,21 +86,24 @@ def _exists(config: Config, name: str) -> bool:
     return Path(getattr(config.data, name)).is_file()
 
 
-def _place(shares: list[tuple[str, float]], gpus: int) -> tuple[Placed, ...]:
-    free = [1.0] * gpus
+def check_split(config: Config, shape: ModelShape) -> None:
+    """Raise UserError where the model's heads do not divide by the tensor-parallel size."""
+    tp = config.runtime.engine_tp
+    if shape.heads % tp:
+        raise UserError("runtime.engine_tp", str(tp), f"a divisor of the model's {shape.heads} attention heads")
+
+
+def _on_gpus(placement: Placement, learners: int, gpus: int) -> tuple[Placed, ...]:
+    """Number the GPUs of the bundles one after the other. Raises UserError where there are fewer."""
+    first = [sum(count for _, count in placement.bundles[:b]) for b in range(len(placement.bundles))]
     placed = []
-    for name, share in shares:
-        count = max(1, round(share))
-        wanted = share / count
-        fitting = [g for g in range(gpus) if free[g] >= wanted - 1e-9][:count] if share else []
-        if share and len(fitting) < count:
-            total = sum(s for _, s in shares)
-            raise UserError(
-                "runtime: GPUs", f"{gpus} (no room for {name}, share {share:g})", f"{total:g} for the configured actors"
-            )
-        for g in fitting:
-            free[g] -= wanted
-        placed.append(Placed(name, share, tuple(fitting)))
+    for seat in placement.seats:
+        name = seat.role if seat.role == "learner" and learners == 1 else f"{seat.role} {seat.number}"
+        on = tuple(range(first[seat.bundle], first[seat.bundle] + max(1, round(seat.gpus)))) if seat.gpus else ()
+        if on and on[-1] >= gpus:
+            found = f"{gpus} (no room for {name}, share {seat.gpus:g})"
+            raise UserError("runtime: GPUs", found, f"{placement.gpus} for the configured actors")
+        placed.append(Placed(name, seat.gpus, on))
     return tuple(placed)
 
 
@@ -158,10 +160,10 @@ def _learner_advice(config: Config, shape: ModelShape, budget: float) -> str:
 def render(plan: Plan) -> str:
     """The plan as text: actors, placement, tokens, bytes, and every memory term with its formula."""
     c, shape = plan.config, plan.shape
-    r, p = c.rollout, shape.lora_per_rank(c.lora.targets)
+    r, p, tp = c.rollout, shape.lora_per_rank(c.lora.targets), c.runtime.engine_tp
     size = f" of {plan.memory_gib:g} GiB" if plan.memory_gib else ""
     lines = [f"plan of {c.preset}, arm {c.arm}, seed {c.seed}: {c.model.path} ({c.model.dtype})"]
-    lines.append(f"  placement on {plan.gpus} GPU(s){size}, {c.runtime.graders} graders on CPUs")
+    lines.append(f"  placement on {plan.gpus} GPU(s){size}, {c.runtime.graders} graders per node on CPUs")
     for actor in plan.actors:
         where = "GPU " + ", ".join(map(str, actor.gpus)) if actor.gpus else "CPU"
         lines.append(f"    {actor.name:<10} {where:<8} share {actor.share:g}")
@@ -172,11 +174,11 @@ def render(plan: Plan) -> str:
         f" x rank {plan.publish_bytes // p // 4} (train 4r, deploy {'4r' if c.lora.deploy == 'both' else '2r'})",
         "  learner memory:",
         *_table(learner_terms(c, shape)),
-        "  engine memory, per engine:",
+        f"  engine memory, per GPU of an engine{' (1 of ' + str(tp) + ')' if tp > 1 else ''}:",
         *_table([*engine_terms(c, shape), kv_need(c, shape)]),
     ]
     if plan.kv_bytes:
-        tokens = plan.kv_bytes // shape.kv_per_token(2 if c.model.dtype == "bfloat16" else 4)
+        tokens = plan.kv_bytes // kv_per_token(c, shape)
         share = f"{c.runtime.engine_memory:g} x {plan.memory_gib:g} GiB less the terms above it"
         lines.append(
             f"  KV cache: {plan.kv_bytes / GIB:.2f} GiB ({share}) = {tokens:,} tokens = {tokens // longest(c)} whole rollouts"

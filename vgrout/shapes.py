@@ -43,19 +43,25 @@ class ModelShape:
         layer = sum(i * o for i, o in self.linears().values()) + 2 * self.hidden + 2 * self.head_dim
         return self.layers * layer + self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden
 
-    def lora_per_rank(self, targets: tuple[str, ...]) -> int:
-        """LoRA parameters per rank over all layers: the sum of in + out of the target modules."""
+    def lora_per_rank(self, targets: tuple[str, ...], tp: int = 1) -> int:
+        """LoRA parameters per rank over all layers: the sum of in + out of the target modules.
+
+        With `tp` GPUs: those of one GPU. A module that is split by its outputs has B split and A whole, one that is split by
+        its inputs the reverse (vLLM without `fully_sharded_loras`).
+        """
         linears = self.linears()
         unknown = [name for name in targets if name not in linears]
         if unknown:
             raise UserError("lora.targets", ", ".join(unknown), f"some of {', '.join(linears)}")
-        return self.layers * sum(sum(linears[name]) for name in targets)
+        sides = ((linears[name], name in SPLIT_BY_INPUT) for name in targets)
+        return self.layers * sum(i // tp + o if by_input else i + o // tp for (i, o), by_input in sides)
 
     def kv_per_token(self, width: int) -> int:
         """Bytes of keys and values per token at `width` bytes per number."""
         return 2 * self.layers * self.kv_heads * self.head_dim * width
 
 
+SPLIT_BY_INPUT = ("o_proj", "down_proj")  # tensor parallelism splits the others by their outputs
 QWEN3_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, tied=True)
 BUILT_IN = {"Qwen/Qwen3-4B": QWEN3_4B}
 FIELDS = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")

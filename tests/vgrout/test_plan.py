@@ -127,6 +127,23 @@ def test_too_few_gpus_and_idle_gpus():
     assert any("7 of 8 GPUs stay idle" in note for note in make_plan(config(), 8, 80).notes)
 
 
+def test_a_tensor_parallel_engine_by_hand():
+    c = config(*ALONE, "runtime.engine_tp=2", "runtime.engines=3")
+    plan = make_plan(c, 7, 24)
+    assert [a.gpus for a in plan.actors] == [(0,), (1, 2), (3, 4), (5, 6)]
+    terms = engine_terms(c, QWEN3_4B)
+    assert term(terms, "weights") == 4_022_468_096
+    # q, k, v, gate, up have A whole and half of B; o and down half of A and B whole
+    split = (2560 + 2048) + 2 * (2560 + 512) + (2048 + 2560) + 2 * (2560 + 4864) + (4864 + 2560)
+    assert term(terms, "adapter slots") == 4 * 128 * 36 * split * 2
+    assert kv_need(c, QWEN3_4B).bytes == 2560 * 147_456 // 2
+    assert "per GPU of an engine (1 of 2)" in render(plan)
+    with pytest.raises(UserError, match="no room for engine 2"):
+        make_plan(c, 6, 24)
+    with pytest.raises(UserError, match="32 attention heads"):
+        make_plan(config(*ALONE, "runtime.engine_tp=3"), 4, 80)
+
+
 def test_other_models_need_a_config_json(tmp_path):
     with pytest.raises(UserError, match=r"model.path.*built-in shape"):
         shape_of("some/other-model")
