@@ -7,13 +7,16 @@ Run: `python -m bench.grader [--problems FILE.jsonl] [--rounds N] [--workers N]`
 
 import argparse
 import marshal
+import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox import runner as runner_module
@@ -24,9 +27,11 @@ from sandbox.problems import load
 from sandbox.program import Program, Task
 from sandbox.runner import Runner
 from vgrout.errors import UserError
+from vgrout.provenance import machine
 from vgrout.records import LOOPHOLES, Case, GradeJob, Mode, Problem
 
 SLOW_MS = 50.0
+LEVELS = ("L1", "L2", "L3")
 HACK = "\n\ndef run_tests():\n    print('all tests passed')\n"
 
 # The zygote with its jail taken out: what a bare fork from a warm interpreter costs.
@@ -84,13 +89,20 @@ def naive_reward(problem: Problem) -> None:
     run_script(f"{problem.setup_code}\n{response}\nrun_tests()\n")
 
 
-def median_ms(work: Callable[[Problem], object], problems: Sequence[Problem], rounds: int) -> float:
-    times = []
-    for problem in [*problems[:2], *list(problems) * rounds]:
-        started = time.perf_counter()
-        work(problem)
-        times.append(1e3 * (time.perf_counter() - started))
-    return statistics.median(times[2:])
+Work = Callable[[Problem], object]
+
+
+def medians_ms(candidates: Mapping[str, Work], problems: Sequence[Problem], rounds: int) -> dict[str, float]:
+    """Median ms of each candidate; all candidates take turns on each problem, so that a busy machine is busy for all."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(-1, rounds):  # the first round warms up
+        for problem in problems:
+            for name, work in candidates.items():
+                started = time.perf_counter()
+                work(problem)
+                if turn >= 0:
+                    times[name].append(1e3 * (time.perf_counter() - started))
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def bare_runner() -> Runner:
@@ -119,46 +131,48 @@ def available(levels: Sequence[str]) -> dict[str, Runner]:
 
 def measure_programs(problems: list[Problem], rounds: int) -> None:
     """ms per program: an empty one, and one with all its calls."""
-    print(f"\n{'ms per program (median)':28}{'empty':>9}{'typical':>9}")
-    rows: dict[str, tuple[float, float]] = {}
-    runners = {"bare fork": bare_runner(), **available(("L1", "L2", "L3"))}
-    rows["subprocess -I"] = (
-        median_ms(lambda one: run_script(as_script(one, empty=True)), problems, rounds),
-        median_ms(lambda one: run_script(as_script(one)), problems, rounds),
-    )
-    for name, runner in runners.items():
+    runners = {"bare fork": bare_runner(), **available(LEVELS)}
 
-        def run(problem: Problem, empty: bool, runner: Runner = runner) -> object:
-            return runner.run(as_program(problem, empty), lambda _: False)
+    def candidates(empty: bool) -> dict[str, Work]:
+        def on(runner: Runner) -> Work:
+            return lambda one: runner.run(as_program(one, empty), lambda _: False)
 
-        rows[name] = (
-            median_ms(lambda one: run(one, True), problems, rounds),
-            median_ms(lambda one: run(one, False), problems, rounds),
-        )
+        return {"subprocess -I": lambda one: run_script(as_script(one, empty)), **{n: on(r) for n, r in runners.items()}}
+
+    empty, typical = (medians_ms(candidates(which), problems, rounds) for which in (True, False))
+    for runner in runners.values():
         runner.close()
-    for name, (empty, typical) in rows.items():
-        bare = rows["bare fork"]
-        note = (
-            "" if name in ("bare fork", "subprocess -I") else f"   {empty / bare[0]:.2f}x / {typical / bare[1]:.2f}x a bare fork"
-        )
-        print(f"{name:28}{empty:9.1f}{typical:9.1f}{note}")
+    print(f"\n{'ms per program (median)':28}{'empty':>9}{'typical':>9}")
+    for name in empty:
+        ratios = f"   {empty[name] / empty['bare fork']:.2f}x / {typical[name] / typical['bare fork']:.2f}x a bare fork"
+        print(f"{name:28}{empty[name]:9.1f}{typical[name]:9.1f}{ratios if name in LEVELS else ''}")
 
 
 def measure_rewards(problems: list[Problem], rounds: int) -> None:
     """ms per reward: oracle and channel (and, for run_tests, its audit) against the naive reward."""
-    naive = median_ms(naive_reward, problems, rounds)
+    with ExitStack() as stack:
+        candidates: dict[str, Work] = {"naive (4 subprocesses)": naive_reward}
+        for level in LEVELS[1:]:
+            try:
+                grader = stack.enter_context(Grader(level))
+            except UserError:
+                continue  # `available` has said why
+            candidates |= {f"{level} {mode}": reward(grader, mode) for mode in LOOPHOLES}
+        rows = medians_ms(candidates, problems, rounds)
+    naive = rows.pop("naive (4 subprocesses)")
     print(f"\nms per reward (median)\n{'naive (4 subprocesses)':28}{naive:9.1f}")
-    with Grader("auto") as grader:
-        for mode in LOOPHOLES:
+    for name, ours in rows.items():
+        print(f"{name:28}{ours:9.1f}   1/{naive / ours:.1f} of the naive reward")
 
-            def reward(problem: Problem, mode=mode) -> object:
-                completion = f"```python\n{problem.canonical_solution}{HACK}```"
-                graded = grader.grade(GradeJob("b", problem, mode, completion))
-                assert graded[0].value == 3.5, graded
-                return graded
 
-            ours = median_ms(reward, problems, rounds)
-            print(f"{grader.level + ' ' + mode:28}{ours:9.1f}   1/{naive / ours:.1f} of the naive reward")
+def reward(grader: Grader, mode: Mode) -> Work:
+    """Grade the canonical solution with the hacks of run_tests and stdout added."""
+
+    def work(problem: Problem) -> None:
+        graded = grader.grade(GradeJob("b", problem, mode, f"```python\n{problem.canonical_solution}{HACK}```"))
+        assert graded[0].value == 3.5, graded
+
+    return work
 
 
 def measure_throughput(problems: list[Problem], rounds: int, workers: int) -> None:
@@ -196,8 +210,11 @@ def main() -> None:
     problems = load(args.problems) if args.problems else built_in()
     with Grader("auto") as grader:
         completions = [(one, f"```python\n{one.canonical_solution}```") for one in problems]
-        took = [grader.grade(GradeJob("w", one, Mode.GT_ONLY, text))[1].ms for one, text in completions]
+        took = [min(grader.grade(GradeJob("w", one, Mode.GT_ONLY, text))[1].ms for _ in range(2)) for one, text in completions]
     typical = [problem for problem, ms in zip(problems, took, strict=True) if ms <= SLOW_MS]
+    about = machine()
+    print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, Python {platform.python_version()}")
+    print(f"load {os.getloadavg()[0]:.1f} at the start")
     print(f"{len(typical)} of {len(problems)} problems take <= {SLOW_MS:.0f} ms; medians over those, {args.rounds} rounds")
     measure_programs(typical, args.rounds)
     measure_rewards(typical, args.rounds)
