@@ -1,4 +1,5 @@
 """`vgrout data check FILE...`: report everything that is wrong with problem files, and with the split that they make.
+`vgrout data check-pairs FILE`: see vgrout/check_pairs_command.py.
 `vgrout data fetch SOURCE DEST`: see vgrout/fetch_data.py.
 
 Invariant: all findings of all files are printed, not the first; the exit code is 0 only if there is none.
@@ -7,7 +8,7 @@ Invariant: all findings of all files are printed, not the first; the exit code i
 import argparse
 from pathlib import Path
 
-from vgrout import fetch_data
+from vgrout import check_pairs_command, fetch_data
 from vgrout.errors import UserError
 
 
@@ -17,6 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="check problem files; several files are a split, oldest first (train before test)")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     check.set_defaults(act=_check)
+    pairs = actions.add_parser(
+        "check-pairs", help="grade both sides of every authored pair", description=check_pairs_command.__doc__
+    )
+    check_pairs_command.configure(pairs)
+    pairs.set_defaults(act=check_pairs_command.run)
     get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=fetch_data.__doc__)
     fetch_data.configure(get)
     get.set_defaults(act=fetch_data.run)

@@ -13,6 +13,8 @@ from vgrout.files import read_jsonl
 from vgrout.records import LOOPHOLES, Message, Mode, Pair
 
 GENERAL = "general"
+# How far the lengths of the two sides may be apart, as a share of the longer one, for `vgrout data check-pairs`.
+LENGTH_TOLERANCE = 0.3
 TAGS = (*LOOPHOLES, GENERAL)
 _FIELDS = ("id", "tag", "prompt", "hack", "clean")
 

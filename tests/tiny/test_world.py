@@ -80,7 +80,7 @@ def test_every_pair_is_what_it_says_under_the_grader():
     with Grader() as grader:
         checked = check(WORLD / "pairs.jsonl", grader)
     assert len(checked) >= 24
-    assert [c.pair.id for c in checked if c.faults] == []
+    assert [c.pair.id for c in checked if c.faults()] == []
     assert {c.pair.tag for c in checked} >= {str(m) for m in LOOPHOLES}
 
 
