@@ -20,7 +20,7 @@ arms = {json.dumps(ARMS)}
 parallel = 2
 set = [
   "runtime.backend=local", "runtime.engine=hf", "runtime.learner_threads=1", "runtime.graders=1", "lora.rank=4",
-  "rollout.prompts=2", "rollout.samples=4", "train.updates=6", "train.checkpoint_every=3", "eval.samples=1",
+  "rollout.prompts=2", "rollout.samples=4", "train.updates=4", "train.checkpoint_every=2", "eval.samples=1",
   "data.test={{test}}", "rollout.max_new_tokens=24",
 ]
 """
@@ -28,9 +28,9 @@ set = [
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory) -> Path:
-    """A suite file over a test split of 8 problems."""
+    """A suite file over a test split of 4 problems."""
     folder = tmp_path_factory.mktemp("suite")
-    (folder / "test.jsonl").write_text("".join(Path("configs/tiny/test.jsonl").read_text().splitlines(keepends=True)[:8]))
+    (folder / "test.jsonl").write_text("".join(Path("configs/tiny/test.jsonl").read_text().splitlines(keepends=True)[:4]))
     (folder / "small.toml").write_text(SUITE.format(test=folder / "test.jsonl"))
     return folder / "small.toml"
 
@@ -65,8 +65,8 @@ def test_interrupted_twice_and_killed_once_the_results_are_the_same(suite, tmp_p
 
     log = cut / "routev/seed7/log.txt"
     for said, number, code in (
-        ("update 2/6", signal.SIGINT, 130),
-        ("update 4/6", signal.SIGKILL, -signal.SIGKILL),
+        ("update 1/4", signal.SIGINT, 130),
+        ("update 3/4", signal.SIGKILL, -signal.SIGKILL),
         ("evaluate 1/3", signal.SIGINT, 130),
     ):
         process = start(suite, cut)
@@ -84,7 +84,7 @@ def test_interrupted_twice_and_killed_once_the_results_are_the_same(suite, tmp_p
             assert (cut / arm / "seed7" / name).read_bytes() == (whole / arm / "seed7" / name).read_bytes(), (arm, name)
     for arm in ("routev", "placebo"):
         updates = [json.loads(line)["update"] for line in (cut / arm / "seed7/metrics.jsonl").read_text().splitlines()]
-        assert updates == list(range(6))
+        assert updates == list(range(4))
     written = json.loads((cut / "suite.json").read_text())
     assert {run["status"] for run in written["runs"].values()} == {"done"} and written["commit"]
 

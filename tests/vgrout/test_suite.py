@@ -80,7 +80,7 @@ def test_what_an_arm_is_wins_over_the_suites_set_and_the_rest_follows_it(tmp_pat
         ({"arms": []}, "arms"),
         ({"seeds": [1, 1]}, "seeds"),
         ({"seeds": ["1"]}, "seeds"),
-        ({"parallel": 0}, "parallel"),
+        ({"parallel": -1}, "parallel"),
         ({"arms": ["placebo"]}, "placebo without routev"),
         ({"arms": ["nothing"]}, "nothing"),
         ({"config": "nowhere.toml"}, "nowhere.toml"),
