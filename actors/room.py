@@ -1,25 +1,41 @@
 """How many runs of a suite a Ray cluster holds at once.
 
-Invariant: runs that are started together never wait for each other's actors, so none of them can starve another.
+Invariant: that many runs can be reserved one after the other (see actors/cluster.py), so none waits for another's actors.
 """
 
 import os
 
-from actors.parts import ENGINE_CPUS, GRADER_CPUS, LEARNER_CPUS, connect
 from vgrout.config import Config
+from vgrout.placement import Placement, grader_bundle, place
 
 
 def room(config: Config) -> int:
-    """Runs like `config` that fit side by side into the cluster of RAY_ADDRESS; 1 without one. Raises UserError if none fits."""
+    """Runs like `config` that fit side by side into the cluster of RAY_ADDRESS, at least 1; 1 without a cluster."""
     if config.runtime.backend == "local" or "RAY_ADDRESS" not in os.environ:
         return 1
     import ray
 
+    from actors.cluster import connect
+
     connect(config)
-    have, r = ray.cluster_resources(), config.runtime
+    nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
     ray.shutdown()
-    need = {
-        "CPU": r.engines * ENGINE_CPUS + r.learners * LEARNER_CPUS + r.graders * GRADER_CPUS,
-        "GPU": r.engines * r.engine_gpus + r.learners * r.learner_gpus,
-    }
-    return min(int(have.get(name, 0) / amount) for name, amount in need.items() if amount)
+    return max(1, fitting(nodes, place(config), grader_bundle(config.runtime)))
+
+
+def fitting(nodes: list[tuple[float, float]], placement: Placement, share: float) -> int:
+    """How often `placement` fits into `nodes` (CPUs, GPUs), each time with `share` CPUs of graders on every node that has them."""
+    grading = [cpus >= share for cpus, _ in nodes]
+    free, count = [list(node) for node in nodes], 0
+    while True:
+        for cpus, gpus in placement.bundles:
+            node = next((n for n in free if n[0] >= cpus and n[1] >= gpus), None)
+            if node is None:
+                return count
+            node[0], node[1] = node[0] - cpus, node[1] - gpus
+        for node, has_graders in zip(free, grading, strict=True):
+            if has_graders:
+                node[0] -= share
+                if node[0] < 0:
+                    return count
+        count += 1
