@@ -24,7 +24,7 @@ def room(config: Config) -> int:
 
 
 def fitting(nodes: list[tuple[float, float]], placement: Placement, share: float) -> int:
-    """How often `placement` fits into `nodes` (CPUs, GPUs), each time with `share` CPUs of graders on every node that has them."""
+    """How often `placement` fits into `nodes` (CPUs, GPUs), with `share` CPUs of graders on every node that has as many."""
     grading = [cpus >= share for cpus, _ in nodes]
     free, count = [list(node) for node in nodes], 0
     while True:
