@@ -1,4 +1,4 @@
-"""`vgrout eval`: score checkpoints on a split with the quarantine on (as trained) and off (deploy), from fixed seeds.
+"""Score checkpoints on problems of a split with the quarantine on (as trained) and off (deploy), from fixed seeds.
 
 Invariant: prompts, generation seeds and their order depend on the problem ids and `eval.seed` alone, so every run of a
 data set is asked exactly the same questions.
@@ -6,6 +6,7 @@ data set is asked exactly the same questions.
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from actors.world import World, load_world
 from learner.checkpoint import read_adapter
 from learner.export import peft_bytes
 from learner.vgrad import tokenize_pairs
+from sandbox import novel
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
-from vgrout.records import AdapterVersion, SampleRequest, Sampling
+from vgrout.records import AdapterVersion, FinishReason, SampleRequest, Sampling
 from vgrout.rundir import RunDir
 from vgrout.seeds import stream
 
@@ -43,35 +45,55 @@ def published(path: Path, config: Config) -> AdapterVersion:
     )
 
 
-def questions(config: Config, world: World, ids: list[int], sampling: Sampling) -> list[SampleRequest]:
-    """One request per problem, from the evaluation's own seeds (the same for every policy and run)."""
+@dataclass(frozen=True)
+class Exam:
+    """What every checkpoint is asked, and the name that its files carry: a split or a part of it, in usual or in novel words."""
+
+    name: str = "test"
+    split: str = "test"
+    ids: tuple[int, ...] | None = None
+    novel: bool = False
+
+
+def exam_ids(world: World, exam: Exam) -> list[int]:
+    """The problem ids of an exam, ascending. Raises UserError where there are none."""
+    ids = {"test": world.test_ids, "validation": world.validation_ids, "train": world.train_ids}[exam.split]
+    if exam.ids is not None:
+        ids = sorted(set(ids) & set(exam.ids))
+    if exam.novel:
+        ids = [i for i in ids if not novel.clashes(world.problems[i])]
+    if not ids:
+        raise UserError("--split", f"{exam.name} (0 problems)", "a split with problems (data.validation sets the slice)")
+    return ids
+
+
+def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
+    """Two requests per problem, one per policy, with the same seeds (and the same for every run)."""
+    count = config.eval.samples
     return [
         SampleRequest(
             group=i,
-            first=0,
+            first=place * count,
             problem_id=i,
             mode=world.modes[i],
-            prompt_ids=world.prompt(i),
+            prompt_ids=world.prompt(i, novel=exam.novel),
             sampling=sampling,
-            seeds=tuple(stream(config.eval.seed, "eval", i, k) for k in range(config.eval.samples)),
+            seeds=tuple(stream(config.eval.seed, "eval", i, k) for k in range(count)),
             temperature=config.eval.temperature,
             max_new_tokens=config.rollout.max_new_tokens,
         )
-        for i in ids
+        for i in exam_ids(world, exam)
+        for place, sampling in enumerate(Sampling)
     ]
 
 
-def ask(parts: Parts, world: World, config: Config, ids: list[int], sampling: Sampling) -> Batch:
-    """Sample and grade one policy on the problems `ids`."""
-    return grade(parts, world, generate(parts, questions(config, world, ids, sampling)))
-
-
-def split_ids(world: World, split: str) -> list[int]:
-    """Problem ids of `test`, `validation` or `train`. Raises UserError where the split is empty."""
-    ids = {"test": world.test_ids, "validation": world.validation_ids, "train": world.train_ids}[split]
-    if not ids:
-        raise UserError("--split", f"{split} (0 problems)", "a split with problems (data.validation sets the slice)")
-    return ids
+def ask(parts: Parts, world: World, config: Config, exam: Exam) -> Batch:
+    """Sample both policies of the served version on the exam, and grade them."""
+    rollouts = generate(parts, questions(config, world, exam))
+    if not exam.novel:
+        return grade(parts, world, rollouts)
+    renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
+    return dataclasses.replace(grade(parts, world, renamed), rollouts=rollouts)
 
 
 def scheduled(run: RunDir, config: Config) -> list[int]:
@@ -80,50 +102,50 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
     return [v for v in run.checkpoints() if v % every == 0 or v == last]
 
 
-def evaluate(run: RunDir, config: Config, versions: list[int], split: str) -> list[dict[str, Any]]:
+def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
     """Score checkpoints on parts of their own: one record per version, see `score`."""
     world = load_world(config)
     side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
     parts = spawn(config, canary=(side.prompt_ids, side.completion_ids))
     try:
-        return score(run, config, world, parts, versions, split)
+        return score(run, config, world, parts, versions, exam)
     finally:
         parts.close()
 
 
-def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], split: str) -> list[dict[str, Any]]:
+def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
     """Score checkpoints on live parts: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
-    Writes every record as it is made (`eval/<split>_<update>.json`, and the audits of each policy beside it), and takes a
+    Writes every record as it is made (`eval/<exam>_<update>.json`, and the audits of each policy beside it), and takes a
     record that is already there for the same adapter and number of samples as it is.
     """
-    ids = split_ids(world, split)
+    exam_ids(world, exam)  # refused before anything is sampled
     progress, records = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions)), []
     for version in versions:
         adapter = published(run.checkpoint(version) / "train.safetensors", config)
-        place = run.path / f"eval/{split}_{version:05d}.json"
-        record = _existing(place, adapter, config)
+        record = _existing(run.path / f"eval/{exam.name}_{version:05d}.json", adapter, config)
         if record is None:
             finish([engine.start("load", adapter) for engine in parts.engines])
-            record = {
-                "schema": SCHEMA,
-                "update": version,
-                "digest": adapter.digest,
-                "split": split,
-                "samples": config.eval.samples,
-            }
-            for sampling in (Sampling.TRAIN, Sampling.DEPLOY):
-                batch = ask(parts, world, config, ids, sampling)
-                record[sampling] = to_json(by_mode(batch.audits))
-                record[f"{sampling}_truncated"] = sum(r.finish == "length" for r in batch.rollouts)
-                answers = zip(batch.rollouts, batch.audits, strict=True)
-                name = f"{split}_{version:05d}_{sampling}.json"
-                write_json(place.parent / name, [{**dataclasses.asdict(a), "completion": r.text} for r, a in answers])
-            write_json(place, record)
+            record = _written(run, config, adapter, exam, ask(parts, world, config, exam))
         rates = record["deploy"]["all"]
         progress.step(f"update {version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
         records.append(record)
     return records
+
+
+def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: Batch) -> dict[str, Any]:
+    """Write the audits of each policy, then the record, which marks them as whole."""
+    stem = f"eval/{exam.name}_{adapter.version:05d}"
+    record: dict[str, Any] = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
+    record["samples"] = config.eval.samples
+    for sampling in Sampling:
+        answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
+        record[sampling] = to_json(by_mode(audit for _, audit in answers))
+        record[f"{sampling}_truncated"] = sum(r.finish is FinishReason.LENGTH for r, _ in answers)
+        rows = [{**dataclasses.asdict(a), "completion": r.text, "finish": r.finish} for r, a in answers]
+        write_json(run.path / f"{stem}_{sampling}.json", rows)
+    write_json(run.path / f"{stem}.json", record)
+    return record
 
 
 def _existing(place: Path, adapter: AdapterVersion, config: Config) -> dict[str, Any] | None:
@@ -134,12 +156,16 @@ def _existing(place: Path, adapter: AdapterVersion, config: Config) -> dict[str,
     return record if same else None
 
 
-def write_curve(run: RunDir, records: list[dict[str, Any]]) -> None:
-    """The last record as `per_mode_deploy.json`, all of them as `eval_curve.jsonl`; the curve comes last and marks the end."""
-    write_json(run.path / "per_mode_deploy.json", records[-1])
-    write_whole(run.path / "eval_curve.jsonl", "".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
+def write_curve(run: RunDir, records: list[dict[str, Any]], suffix: str = "") -> None:
+    """All records as `eval_curve<suffix>.jsonl`; without a suffix the last one is `per_mode_deploy.json` too.
+
+    The curve comes last and marks a run as done.
+    """
+    if not suffix:
+        write_json(run.path / "per_mode_deploy.json", records[-1])
+    write_whole(run.path / f"eval_curve{suffix}.jsonl", "".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
 
 
 def evaluate_all(run: RunDir, config: Config) -> None:
     """Evaluate every scheduled checkpoint on the test split, on parts of its own."""
-    write_curve(run, evaluate(run, config, scheduled(run, config), "test"))
+    write_curve(run, evaluate(run, config, scheduled(run, config), Exam()))

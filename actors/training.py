@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from actors.driver import Driver
-from actors.evaluation import scheduled, score, write_curve
+from actors.evaluation import Exam, scheduled, score, write_curve
 from actors.parts import Parts, finish, spawn
 from actors.world import World, data_digests, load_world
 from learner.checkpoint import read_adapter
@@ -41,7 +41,7 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
         Driver(config, world, parts, run).run(first)
         finalize(run, config)
         if curve:
-            write_curve(run, score(run, config, world, parts, scheduled(run, config), "test"))
+            write_curve(run, score(run, config, world, parts, scheduled(run, config), Exam()))
         return run
     finally:
         parts.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from learner.model import encode_prompt, load_tokenizer
+from sandbox.novel import render_novel
+from sandbox.overlap import check_overlaps
 from sandbox.partition import partition
 from sandbox.problems import check_splits, load
 from sandbox.prompts import render
@@ -32,9 +34,10 @@ class World:
     tokenizer: Any
     prompt_limit: int
 
-    def prompt(self, problem_id: int) -> tuple[int, ...]:
-        """Token ids of a problem's prompt with its mode's hint. Raises UserError above the prompt limit."""
-        ids = encode_prompt(self.tokenizer, render(self.problems[problem_id], self.modes[problem_id]))
+    def prompt(self, problem_id: int, *, novel: bool = False) -> tuple[int, ...]:
+        """Token ids of a problem's prompt with its mode's hint, in usual or novel words. Raises UserError above the limit."""
+        put_hint = render_novel if novel else render
+        ids = encode_prompt(self.tokenizer, put_hint(self.problems[problem_id], self.modes[problem_id]))
         if len(ids) > self.prompt_limit:
             raise UserError(f"problem {problem_id}", f"a prompt of {len(ids)} tokens", f"at most {self.prompt_limit}")
         return ids
@@ -43,7 +46,8 @@ class World:
 def load_world(config: Config) -> World:
     """Read problems and pairs, check the splits, partition each split evenly over the loopholes.
 
-    Raises UserError for a bad file, overlapping splits, or a validation slice that leaves nothing to train on.
+    Raises UserError for a bad file, splits or pairs that overlap (by id or by normalised prompt), or a validation slice that
+    leaves nothing to train on.
     """
     data = config.data
     train, test = load(Path(data.train)), load(Path(data.test))
@@ -55,13 +59,15 @@ def load_world(config: Config) -> World:
     for name, ids in (("train", train_ids), ("validation", validation_ids), ("test", [p.id for p in test])):
         modes |= partition(ids, config.seed, data.modes) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
         assert all(i in modes for i in ids), name
+    pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
+    check_overlaps(train, test, Path(data.pairs), pairs)
     return World(
         problems={p.id: p for p in [*train, *test]},
         modes=modes,
         train_ids=train_ids,
         validation_ids=validation_ids,
         test_ids=sorted(p.id for p in test),
-        pairs=pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags),
+        pairs=pairs,
         tokenizer=load_tokenizer(config.model.path),
         prompt_limit=config.rollout.prompt_limit,
     )

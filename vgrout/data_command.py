@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="check problem files; several files are a split, oldest first (train before test)")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--pairs", type=Path, metavar="FILE", help="authored pairs, which must ask none of the problems")
     check.set_defaults(act=_check)
     pairs = actions.add_parser(
         "check-pairs", help="grade both sides of every authored pair", description=check_pairs_command.__doc__
@@ -35,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Check and report. Returns 0 for sound files, 2 where anything was found."""
+    from sandbox.overlap import pair_overlaps, prompt_overlaps
     from sandbox.problems import Finding, prompt_findings, scan, split_findings
+    from vgrout import pairs as pair_file
 
     findings: list[Finding] = []
     splits = []
@@ -55,9 +58,14 @@ def _check(args: argparse.Namespace) -> int:
         splits.append((path, problems))
     for place, (older_path, older) in enumerate(splits):
         for newer_path, newer in splits[place + 1 :]:
-            faults = split_findings(older, newer)
+            faults = split_findings(older, newer) + prompt_overlaps(older, newer)
             print(f"{older_path} (older) and {newer_path} (newer): {len(faults)} findings")
             findings += faults
+    if args.pairs:
+        pairs = pair_file.load(args.pairs)
+        faults = pair_overlaps(args.pairs, pairs, [problem for _, problems in splits for problem in problems])
+        print(f"{args.pairs}: {len(pairs)} pairs, {len(faults)} findings")
+        findings += faults
     for finding in findings:
         print(finding)
     return 2 if findings else 0

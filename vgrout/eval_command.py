@@ -23,19 +23,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, write per_mode_deploy.json (last checkpoint, test split) or eval/<split>_<update>.json, print a table."""
+    """Evaluate into eval/<split>_<update>.json (and per_mode_deploy.json: last checkpoint, test split), print a table."""
     run_dir = RunDir.open(args.run_dir)
-    config = with_samples(run_dir.config(), args.samples)
+    own = run_dir.config()
+    config = with_samples(own, args.samples)
     prepare(config)
-    from actors.evaluation import evaluate
+    from actors.evaluation import Exam, evaluate
 
     whole = run_dir.checkpoints()
     if not whole:
         raise UserError(str(run_dir.path / "checkpoints"), "no whole checkpoint", "at least one")
     version = args.checkpoint if args.checkpoint is not None else whole[-1]
-    record = evaluate(run_dir, config, [version], args.split)[0]
-    last_test = version == whole[-1] and args.split == "test"
-    write_json(run_dir.path / ("per_mode_deploy.json" if last_test else f"eval/{args.split}_{version:05d}.json"), record)
+    exam = Exam(args.split + samples_suffix(own, config), args.split)
+    record = evaluate(run_dir, config, [version], exam)[0]
+    if version == whole[-1] and exam.name == "test":
+        write_json(run_dir.path / "per_mode_deploy.json", record)
     print(json.dumps(record) if args.json else table(record))
     return 0
 
@@ -46,6 +48,11 @@ def with_samples(config: Config, samples: int | None) -> Config:
         return config
     changed = dataclasses.replace(config, eval=dataclasses.replace(config.eval, samples=samples))
     return from_dict(changed.to_dict(), "--samples")
+
+
+def samples_suffix(own: Config, config: Config) -> str:
+    """What keeps the files of another number of completions apart from the run's own evaluation."""
+    return "" if config.eval.samples == own.eval.samples else f"_s{config.eval.samples}"
 
 
 def table(record: dict[str, Any]) -> str:

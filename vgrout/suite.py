@@ -22,7 +22,7 @@ _KINDS = {"config": str, "seeds": list, "arms": list, "parallel": int, "set": li
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite file says."""
+    """What a suite file says. `parallel` runs at a time; 0: as many as the Ray cluster of RAY_ADDRESS has room for."""
 
     name: str
     config: Path
@@ -58,9 +58,9 @@ def load(path: Path) -> Suite:
     for arm, needed in NEEDS.items():
         if arm in arms and needed not in arms:
             raise UserError(f"{path}: arms", f"{arm} without {needed}", f"{needed} too ({arm} takes its label shares)")
-    parallel = table.get("parallel", 1)
-    if parallel < 1:
-        raise UserError(f"{path}: parallel", str(parallel), "at least 1 run at a time")
+    parallel = table.get("parallel", 0)
+    if parallel < 0:
+        raise UserError(f"{path}: parallel", str(parallel), "runs at a time, or 0: as many as the Ray cluster has room for")
     config = (path.parent / table["config"]).resolve()
     return Suite(path.stem, config, arms, seeds, parallel, _each_once(path, "set", table.get("set", []), str))
 

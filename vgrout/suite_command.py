@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("suite", type=Path, metavar="FILE", help="a suite file, e.g. configs/suite/tiny.toml")
     parser.add_argument("--out", type=Path, help="folder of the runs (default: out/suites/<name of the file>)")
-    parser.add_argument("--parallel", type=int, help="runs at once (default: the suite file's)")
+    parser.add_argument(
+        "--parallel", type=int, help="runs at a time (default: the suite file's; 0: what the cluster has room for)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the runs in their order and what is done; start nothing")
 
 
@@ -26,9 +28,13 @@ def run(args: argparse.Namespace) -> int:
     suite = load(args.suite)
     out = args.out or Path("out/suites") / suite.name
     parallel = suite.parallel if args.parallel is None else args.parallel
-    if parallel < 1:
-        raise UserError("--parallel", str(parallel), "at least 1 run at a time")
+    if parallel < 0:
+        raise UserError("--parallel", str(parallel), "at least 1 run at a time, or 0")
     todo = jobs(suite, out)
+    if parallel == 0:
+        from actors.room import room
+
+        parallel = max(1, min(len(todo), room(todo[0].config)))
     _check(todo)
     state = SuiteState(suite, todo, out)
     if args.dry_run:

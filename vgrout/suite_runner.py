@@ -112,7 +112,7 @@ class Runner:
         if code is None:
             if now - child.told >= TELL_S:
                 child.told = now
-                self._say(f"{child.job.name}: {last_line(child.job.path / 'log.txt')}")
+                self._say(f"{child.job.name}: {last_line(child.job.path / 'log.txt', 'ETA') or 'starting'}")
             return
         self.children.remove(child)
         seconds, name = now - child.start, child.job.name
@@ -138,10 +138,10 @@ class Runner:
         print(f"[{total - left}/{total} done, ETA {eta}] {text}", file=sys.stderr, flush=True)
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says something, without colour codes."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
-    return re.sub(r"\x1b\[[0-9;]*m", "", lines[-1]) if lines else "starting"
+def last_line(log: Path, word: str = "") -> str:
+    """The last line of a log that says something (with `word` in it), without colour codes; empty where there is none."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.is_file() else []
+    return next((re.sub(r"\x1b\[[0-9;]*m", "", line) for line in reversed(lines) if line and word in line), "")
 
 
 def _die_with(parent: int) -> Any:

@@ -22,6 +22,7 @@ SMALL = [
     "train.updates=2",
     "train.checkpoint_every=1",
     "optim.warmup=1",
+    "eval.samples=1",
 ]
 
 

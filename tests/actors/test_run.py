@@ -68,6 +68,22 @@ def test_a_run_resumed_from_its_first_checkpoint_ends_in_the_same_bytes(in_ray, 
     assert [r["id"] for r in run.read("rollouts.jsonl")] == [r["id"] for r in in_ray.read("rollouts.jsonl")]
 
 
+def test_a_run_with_hack_and_clean_sides_exchanged_ends_in_other_bytes(in_ray, config, tmp_path):
+    """The pairs decide: the same rollouts of the first update get other labels, and the adapter ends elsewhere."""
+    from actors.training import train
+
+    rows = [json.loads(line) for line in Path(config.data.pairs).read_text().splitlines()]
+    exchanged = [{**row, "hack": row["clean"], "clean": row["hack"]} for row in rows]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in exchanged))
+    table = config.to_dict()
+    table["data"]["pairs"] = str(tmp_path / "pairs.jsonl")
+    run = train(from_dict(table, "test"), tmp_path / "exchanged")
+    assert adapter(run) != adapter(in_ray)
+    ours, theirs = ([r for r in found.read("rollouts.jsonl") if r["update"] == 0] for found in (run, in_ray))
+    assert [r["completion_ids"] for r in ours] == [r["completion_ids"] for r in theirs]
+    assert [r["label"] for r in ours] != [r["label"] for r in theirs]
+
+
 def test_the_run_directory_says_everything(in_ray, config):
     about = in_ray.about()
     assert about["schema"] == 1 and about["config"]["seed"] == config.seed and about["commit"]
@@ -86,7 +102,7 @@ def test_the_run_directory_says_everything(in_ray, config):
 
 
 def test_eval_and_export_of_the_run(in_ray, tmp_path, capsys):
-    assert main(["eval", str(in_ray.path), "--samples", "1", "--json"]) == 0
+    assert main(["eval", str(in_ray.path), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     written = json.loads((in_ray.path / "per_mode_deploy.json").read_text())
     assert printed == written

@@ -10,6 +10,7 @@ from sandbox import tiny_bank, tiny_pairs
 from sandbox.grade import Grader
 from sandbox.problems import check_splits, load
 from sandbox.prompts import render
+from vgrout import monitor_command as monitor
 from vgrout import pairs
 from vgrout.cli import main
 from vgrout.errors import UserError
@@ -25,9 +26,14 @@ def rows(name: str) -> list[dict]:
 
 
 def test_every_shipped_byte_is_the_recorded_one_and_they_are_few():
-    files = [p for p in WORLD.rglob("*") if p.is_file() and p.name != "DIGESTS.json"]
+    files = [p for p in WORLD.rglob("*") if p.is_file() and p.name not in ("DIGESTS.json", "monitor.json")]
     assert {p.relative_to(WORLD).as_posix(): file_sha256(p) for p in files} == DIGESTS["sha256"]
     assert sum(p.stat().st_size for p in files) <= 8 * 2**20
+
+
+def test_the_monitoring_subset_is_of_this_test_split():
+    ids = monitor.read(WORLD / "monitor.json", DIGESTS["sha256"]["test.jsonl"])
+    assert len(ids) == 64 and set(ids) <= {row["id"] for row in rows("test")}
 
 
 def test_the_bank_and_the_pairs_follow_from_the_seed():
