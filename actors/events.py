@@ -116,7 +116,7 @@ class StopAsked:
 
 Event = Advanced | Loaded | Rejected | Graded | Updated | Published | Checkpointed | Restored | Died | Started | Tick | StopAsked
 
-# Actions: what is to be done. Each one but Drop, Forget and End is answered by one event, or by Died.
+# Actions: what is to be done. Each one but Retire, Drop, Forget and End is answered by one event, or by Died.
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,13 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Retire:
+    """A part died once too often; the run goes on without it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Drop:
     """An attempt was given up; its rollouts can go."""
 
@@ -214,4 +221,4 @@ class End:
     why: str = ""
 
 
-Action = Advance | Load | Grade | Update | Publish | Checkpoint | Restore | Restart | Drop | Forget | End
+Action = Advance | Load | Grade | Update | Publish | Checkpoint | Restore | Restart | Retire | Drop | Forget | End

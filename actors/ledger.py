@@ -93,6 +93,7 @@ class Ledger:
         Call before the first `admit`.
         """
         if not self.settled(ordinal):
+            self.given_up[ordinal] = attempt
             self._put(Entry(ordinal, attempt, "journal", version, Stage.READY))
 
     def settle(self, ordinals: Iterable[int]) -> None:

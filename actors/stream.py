@@ -38,6 +38,7 @@ from actors.events import (
     Restart,
     Restore,
     Restored,
+    Retire,
     Started,
     StopAsked,
     Tick,
@@ -46,6 +47,7 @@ from actors.events import (
 )
 from actors.fleet import Fleet
 from actors.ledger import Dropped, Ledger, Reason, Stage
+from actors.meter import Meter
 from actors.staleness import room
 
 
@@ -194,8 +196,8 @@ class Stream:
         again = fleet.died(name)
         actions: list[Action] = []
         if name == LEARNER:
-            # What it had published stays published: the replay makes the same version again.
-            self.learning, self.publishing, self.checkpointing = Learning.DOWN, False, False
+            # Its node may have taken the published bytes along. The replay makes the same version again, and publishes it.
+            self.learning, self.published, self.publishing, self.checkpointing = Learning.DOWN, -1, False, False
             self.to_replay.clear()
         elif fleet is self.engines:
             self.idle_engines.pop(name, None)
@@ -213,7 +215,7 @@ class Stream:
         if fleet.below_floor():
             left = f"restarted {fleet.limits.restarts} times, {fleet.limits.floor} needed"
             return [*actions, *self._end(Outcome.FLOOR, f"{name} died ({why}); {left}")]
-        return actions
+        return [*actions, Retire(name)]
 
     def _started(self, name: str) -> list[Action]:
         fleet = self.fleets[name]
@@ -340,44 +342,3 @@ class Stream:
             self.graders.asked(name, now)
             actions.append(Grade(name, key))
         return actions
-
-
-class Meter:
-    """Counters between two updates: who waited for whom, and what was dropped."""
-
-    def __init__(self, engines: Sequence[str]) -> None:
-        self.engines = len(engines)
-        self.dropped: Counter[str] = Counter()
-        self.canary_gap = 0.0
-        self._learner_since = 0.0
-        self._idle_since: dict[str, float] = {}
-        self._idle_s = 0.0
-
-    def learner_idle(self, now: float) -> None:
-        """The learner waits for a batch from now on."""
-        self._learner_since = now
-
-    def engine_idle(self, name: str, now: float) -> None:
-        """Admission is shut and the engine has nothing to sample."""
-        self._idle_since.setdefault(name, now)
-
-    def engine_busy(self, name: str, now: float) -> None:
-        """The engine has work."""
-        self._idle_s += now - self._idle_since.pop(name, now)
-
-    def engine_gone(self, name: str) -> None:
-        """The engine is dead: nobody holds it back."""
-        self._idle_since.pop(name, None)
-
-    def read(self, now: float) -> dict[str, Any]:
-        """Seconds that the learner waited for this batch, mean seconds that engines were held back, and drops; starts anew."""
-        for name, since in self._idle_since.items():
-            self._idle_s, self._idle_since[name] = self._idle_s + now - since, now
-        stats = {
-            "rollout_wait_s": round(now - self._learner_since, 4),
-            "backpressure_s": round(self._idle_s / self.engines, 4),
-            "canary_gap": self.canary_gap,
-            "dropped": dict(self.dropped),
-        }
-        self.dropped, self.canary_gap, self._idle_s = Counter(), 0.0, 0.0
-        return stats
