@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 
-def train(arguments: list[str], folder: Path, kills: list[tuple[str, str]], timeout_s: float = 900) -> tuple[int, str]:
-    """Train, and SIGKILL a part ("driver" included) at each moment, in this order; (exit code, standard error)."""
+def train(
+    arguments: list[str], folder: Path, kills: list[tuple[str, str]], timeout_s: float = 900, number: int = signal.SIGKILL
+) -> tuple[int, str]:
+    """Train, and kill a part ("driver" included) at each moment, in this order; (exit code, standard error)."""
     folder.mkdir(parents=True)
     environment = {**os.environ, "VGROUT_MOMENTS": str(folder)}
     environment.pop("RAY_ADDRESS", None)
@@ -22,7 +24,7 @@ def train(arguments: list[str], folder: Path, kills: list[tuple[str, str]], time
     try:
         for moment, part in kills:
             wait_for(folder / moment, run, timeout_s)
-            os.kill(json.loads((folder / moment).read_text())[part], signal.SIGKILL)
+            os.kill(json.loads((folder / moment).read_text())[part], number)
             (folder / f"hold-{moment}").unlink()
         code = run.wait(timeout_s)
     finally:

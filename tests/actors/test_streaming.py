@@ -1,5 +1,7 @@
 """Whole runs on a real Ray in which parts are killed: asynchronous with vLLM, and in lock step bit for bit."""
 
+import json
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -85,3 +87,21 @@ def test_in_lock_step_the_killed_run_ends_in_the_bytes_of_the_other(tmp_path):
     assert ends[0] == ends[1]
     assert Counter(row["part"] for row in RunDir(tmp_path / "killed").read("fleet.jsonl")) == {"engine-0": 1, "learner": 2}
     assert [m["update"] for m in RunDir(tmp_path / "killed").read("metrics.jsonl")] == [0, 1, 2]
+
+
+def test_sigint_ends_an_asynchronous_run_after_its_update_and_leaves_nothing_behind(tmp_path):
+    out, folder = tmp_path / "run", tmp_path / "moments"
+    sets = ("runtime.mode=async", "runtime.engine=hf", "train.updates=40", "train.checkpoint_every=40")
+    code, said = train(arguments(out, *sets), folder, [("publish-2", "driver")], number=signal.SIGINT)
+    assert code == 130 and "--resume" in said, said[-3000:]
+    (done,) = [c for c in RunDir(out).checkpoints() if c > 0]
+    assert [m["update"] for m in RunDir(out).read("metrics.jsonl")] == list(range(done)) and 1 <= done < 40
+    pids = json.loads((folder / "publish-2").read_text())
+    assert {"driver", "learner", "engine-0", "grader-0"} <= pids.keys()
+    assert not [name for name, pid in pids.items() if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    """Is a process there, and no zombie?"""
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
