@@ -196,7 +196,7 @@ class Driver:
             # With no part dead, what one had published was lost with its node; publishing again makes it anew.
             for name in self.parts.dead() or ["object store"]:
                 self.deaths[name] += 1
-                self.recorder.died(name, why)
+                self.recorder.died(name, f"{why}; starting it anew")
                 if self.deaths[name] > self.config.runtime.restarts:
                     raise RunStopped(f"{name} died {self.deaths[name]} times, the last time of: {why}")
                 if name != "object store":

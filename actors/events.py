@@ -179,9 +179,10 @@ class Restore:
 
 @dataclass(frozen=True)
 class Restart:
-    """Start a new process for a dead part. Answered by Started."""
+    """End what is left of a dead part (it may only have been silent) and start a new process. Answered by Started."""
 
     name: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Retire:
     """A part died once too often; the run goes on without it."""
 
     name: str
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ class Recorder:
         self.run.write_checkpoint(version, *files, {"frontier": frontier, "ahead": list(ahead)})
 
     def died(self, name: str, why: str) -> None:
-        """A part's process is gone."""
+        """A part's process is gone; `why` also says what is done about it."""
         self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "why": why}])
-        print(f"vgrout: {name} died ({why}); starting it anew", file=sys.stderr, flush=True)
+        print(f"vgrout: {name} died: {why}", file=sys.stderr, flush=True)
 
 
 def rates(batch: Batch) -> dict[str, Any]:

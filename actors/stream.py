@@ -211,11 +211,11 @@ class Stream:
                 self.to_grade.appendleft(key)
         if again:
             fleet.restarting(name)
-            return [*actions, Restart(name)]
+            return [*actions, Restart(name, why)]
         if fleet.below_floor():
             left = f"restarted {fleet.limits.restarts} times, {fleet.limits.floor} needed"
             return [*actions, *self._end(Outcome.FLOOR, f"{name} died ({why}); {left}")]
-        return [*actions, Retire(name)]
+        return [*actions, Retire(name, why)]
 
     def _started(self, name: str) -> list[Action]:
         fleet = self.fleets[name]
@@ -256,7 +256,7 @@ class Stream:
         if self.learning is not Learning.IDLE:
             return []
         if self.replaying:
-            return [self._start_update(self.to_replay[0], True, {}, now)]
+            return [self._start_update(self.to_replay[0], True, now)]
         actions: list[Action] = []
         if self.version == self.pace.updates or self.stopping:
             return self._towards_the_end()
@@ -268,8 +268,7 @@ class Stream:
         if taken.batch:
             batch = Batch(self.version, tuple(Key(e.ordinal, e.attempt) for e in taken.batch))
             self.taken.append(batch)
-            ages = Counter(str(self.version - e.version) for e in taken.batch)
-            actions.append(self._start_update(batch, False, self._stats(ages, now), now))
+            actions.append(self._start_update(batch, False, now))
         return actions
 
     def _towards_the_end(self) -> list[Action]:
@@ -282,15 +281,15 @@ class Stream:
         # Groups that a grader has are journaled when it is done with them; the next process finds them there.
         return [] if self.grading else self._end(Outcome.STOPPED)
 
-    def _start_update(self, batch: Batch, replay: bool, stats: dict[str, Any], now: float) -> Action:
+    def _start_update(self, batch: Batch, replay: bool, now: float) -> Action:
         self.learning = Learning.UPDATING
         self.fleets[LEARNER].asked(LEARNER, now)
-        return Update(batch.update, batch.keys, replay, stats)
+        return Update(batch.update, batch.keys, replay, self._stats(now))
 
-    def _stats(self, ages: Counter[str], now: float) -> dict[str, Any]:
+    def _stats(self, now: float) -> dict[str, Any]:
         stages = {"queue_ready": Stage.READY, "queue_sampled": Stage.SAMPLED, "queue_running": Stage.RUNNING}
         depth = {name: self.ledger.count(stage) for name, stage in stages.items()}
-        return {"staleness": dict(ages), "engines_healthy": len(self.engines.serving()), **depth, **self.meter.read(now)}
+        return {"engines_healthy": len(self.engines.serving()), **depth, **self.meter.read(now)}
 
     def _to_engines(self, now: float) -> list[Action]:
         actions: list[Action] = []

@@ -6,6 +6,7 @@ the grader to the journal and the log, and never to the learner.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -196,9 +197,11 @@ class RayCarrier:
                 call = self.parts[e.LEARNER].start("checkpoint")
                 self._expect(call, e.LEARNER, lambda files: self._checkpoint_done(version, files, frontier, ahead))
                 moments.reach("checkpoint", version, self.where)
-            case e.Restart(name):
+            case e.Restart(name, why):
+                self.recorder.died(name, f"{why}; starting it anew")
                 self._restart(name)
-            case e.Retire(name):
+            case e.Retire(name, why):
+                self.recorder.died(name, f"{why}; going on without it")
                 self.parts.retire(name)
                 self.where.pop(name, None)
             case e.Restore(version):
@@ -227,9 +230,7 @@ class RayCarrier:
 
     def _lost(self, name: str, error: Exception) -> list[e.Event]:
         self.pending = {ref: p for ref, p in self.pending.items() if p.name != name}
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        self.recorder.died(name, why)
-        return [e.Died(name, why)]
+        return [e.Died(name, (str(error).strip() or type(error).__name__).splitlines()[0])]
 
     def _failed(self, name: str, error: RayTaskError) -> list[e.Event]:
         """A method raised. An engine may refuse a version; what it was to load may be lost; anything else ends the run."""
@@ -262,10 +263,11 @@ class RayCarrier:
         if not replay:
             self.journal.batch(Batch(update, keys))
             self.journal.sync()
-        batch, began = join([self.graded[key] for key in keys]), time.monotonic()
+        groups, began = [self.graded[key] for key in keys], time.monotonic()
+        batch, ages = join(groups), Counter(str(update - group.version) for group in groups)
 
         def done(result: Any) -> list[e.Event]:
-            extra = {**stats, "replayed": replay, "update_s": round(time.monotonic() - began, 4)}
+            extra = {**stats, "staleness": dict(ages), "replayed": replay, "update_s": round(time.monotonic() - began, 4)}
             metrics = self.recorder.update(update, batch, result, extra)
             self.progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
             return [e.Updated(update + 1)]

@@ -49,7 +49,7 @@ def test_an_asynchronous_run_survives_its_engine_its_learner_and_its_grader(tmp_
     assert died == {"engine-0": 1, "learner": 2, "grader-0": 1}
     metrics = RunDir(out).read("metrics.jsonl")
     assert [m["update"] for m in metrics] == list(range(8))
-    assert all(m["mismatch_max"] < 2.0 and m["rollout_wait_s"] >= 0 and m["backpressure_s"] >= 0 for m in metrics[:1])
+    assert all({"rollout_wait_s", "backpressure_s", "queue_ready", "mismatch_kl", "dropped"} <= m.keys() for m in metrics)
     rows = RunDir(out).read("rollouts.jsonl")
     assert len(rows) == 8 * 2 * 4 and all(0 <= r["update"] - r["version"] <= 1 for r in rows)
     assert {r["update"]: sorted({x["group"] for x in rows if x["update"] == r["update"]}) for r in rows} == {
