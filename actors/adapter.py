@@ -3,6 +3,12 @@
 Invariant: a version that fails either check raises AdapterRejected and is never served.
 """
 
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 from vgrout.files import sha256
 from vgrout.records import AdapterVersion, Sampling
 
@@ -25,3 +31,21 @@ def check_canary(adapter: AdapterVersion, sampling: Sampling, found: tuple[float
     if not gap <= tolerance:  # also catches NaN
         raise AdapterRejected(f"version {adapter.version} ({sampling}): canary off by {gap:.2e} nats, tolerance {tolerance:.0e}")
     return gap
+
+
+PREFIX = "vgrout-adapters-"
+
+
+def new_folder() -> Path:
+    """An empty folder for this process's adapter files. What engines left that were killed on this machine is removed."""
+    sweep()
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def sweep() -> None:
+    """Remove adapter folders of processes of this machine that do not exist any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = path.name.removeprefix(PREFIX).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            with contextlib.suppress(OSError):  # another engine sweeps the same folder
+                shutil.rmtree(path)

@@ -18,6 +18,15 @@ def mend() -> None:
 
     if vllm.__version__.split("+")[0] == VLLM_VERSION:
         PunicaWrapperCPU.add_lora_linear = _add_lora_linear  # pyright: ignore[reportAttributeAccessIssue]
+        PunicaWrapperCPU.add_lora_logits = _add_lora_logits  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _add_lora_logits(self: Any, y: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+    """Add nothing: no adapter of this project targets the output head.
+
+    The stock op fails where a canary's prompt log-probabilities share a step with other requests (one index per request,
+    one row per prompt token).
+    """
 
 
 def _add_lora_linear(

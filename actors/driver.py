@@ -1,42 +1,30 @@
 """The driver in sync mode: sample, grade, update, publish, in turn; the reference for everything asynchronous.
 
 Invariants: rewards go to the learner and audits to the audit log, by two roads that never meet; every choice is a pure
-function of (seed, update), so a run that goes on from a checkpoint ends in the bytes of one that was never stopped.
+function of (seed, update), so a run that goes on from a checkpoint ends in the bytes of one that was never stopped. That is
+also what it does when a part dies: start the part anew, put the learner back to the last checkpoint, and go on from there.
 """
 
-import dataclasses
-import signal
 import time
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
-from actors.parts import Parts, finish
+from actors import moments
+from actors.events import Key
+from actors.interrupt import Interrupted, RunStopped, StopFlag, stop_signals
+from actors.journal_file import Graded, Journal, Past
+from actors.parts import PartDied, Parts, finish
+from actors.recorder import Batch, Recorder
+from actors.slices import index_of
+from actors.stream import Batch as Taken
+from actors.watchdog import Watchdog, Whereabouts
 from actors.world import World
 from vgrout.config import Config
-from vgrout.files import write_whole
 from vgrout.order import problem_at
 from vgrout.progress import Progress
-from vgrout.rates import by_mode
-from vgrout.records import Audit, Gated, GradeJob, Reward, Rollout, Sample, SampleRequest, Sampling
+from vgrout.records import GradeJob, Rollout, SampleRequest, Sampling
 from vgrout.rundir import RunDir
 from vgrout.seeds import stream
-
-
-class Interrupted(Exception):
-    """SIGINT or SIGTERM arrived; the run stopped after a whole update and can be resumed."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
-        super().__init__(signal.Signals(signum).name)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One update's rollouts with what the grader said of each, in rollout order."""
-
-    rollouts: list[Rollout]
-    rewards: list[Reward]
-    audits: list[Audit]
 
 
 def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRequest]:
@@ -64,33 +52,28 @@ def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRe
     return requests
 
 
-def sample_of(rollout: Rollout, reward: float) -> Sample:
-    """The learner's view of a rollout."""
-    return Sample(
-        rollout_id=rollout.id,
-        group=rollout.group,
-        prompt_ids=rollout.prompt_ids,
-        completion_ids=rollout.completion_ids,
-        logprobs=rollout.logprobs,
-        sampling=rollout.sampling,
-        version=rollout.version,
-        reward=reward,
-    )
-
-
 def generate(parts: Parts, requests: list[SampleRequest]) -> list[Rollout]:
     """Share requests over the engines; rollouts in request order, whichever engine wrote them."""
-    shares = [requests[i :: len(parts.engines)] for i in range(len(parts.engines))]
-    pending = [engine.start("generate", share) for engine, share in zip(parts.engines, shares, strict=True)]
-    rollouts = [rollout for part in finish(pending) for rollout in part]
+    return in_order(requests, finish(start_generating(parts, requests)))
+
+
+def start_generating(parts: Parts, requests: list[SampleRequest]) -> list[Any]:
+    """Give every engine its share of the requests."""
+    engines = parts.engines
+    shares = [requests[i :: len(engines)] for i in range(len(engines))]
+    return [engine.start("generate", share) for engine, share in zip(engines, shares, strict=True)]
+
+
+def in_order(requests: list[SampleRequest], shares: list[list[Rollout]]) -> list[Rollout]:
+    """The engines' rollouts in request order."""
     place = {(r.group, r.first + i): n for n, r in enumerate(requests) for i in range(len(r.seeds))}
-    return sorted(rollouts, key=lambda r: (place[r.group, int(r.id.split("-")[1])], int(r.id.split("-")[1])))
+    rollouts = [rollout for share in shares for rollout in share]
+    return sorted(rollouts, key=lambda r: (place[r.group, index_of(r)], index_of(r)))
 
 
 def grade(parts: Parts, world: World, rollouts: list[Rollout]) -> Batch:
     """Grade rollouts on all graders, in order."""
-    jobs = [GradeJob(r.id, world.problems[r.problem_id], r.mode, r.text) for r in rollouts]
-    count = len(parts.graders)
+    jobs, count = grade_jobs(world, rollouts), len(parts.graders)
     pending = [grader.start("grade", jobs[i::count]) for i, grader in enumerate(parts.graders)]
     verdicts: list[Any] = [None] * len(jobs)
     for i, share in enumerate(finish(pending)):
@@ -98,92 +81,152 @@ def grade(parts: Parts, world: World, rollouts: list[Rollout]) -> Batch:
     return Batch(rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
 
 
+def grade_jobs(world: World, rollouts: list[Rollout]) -> list[GradeJob]:
+    """What a grader needs of rollouts."""
+    return [GradeJob(r.id, world.problems[r.problem_id], r.mode, r.text) for r in rollouts]
+
+
 class Driver:
     """One training run, from its first or its next update to its last."""
 
-    def __init__(self, config: Config, world: World, parts: Parts, run: RunDir) -> None:
+    def __init__(self, config: Config, world: World, parts: Parts, run: RunDir, past: Past) -> None:
+        """`past`: what the journal knows beyond the checkpoint that the learner was put back to."""
         self.config, self.world, self.parts, self.run_dir = config, world, parts, run
-        self.stop: int | None = None
+        self.recorder, self.journal = Recorder(config, world, run), Journal(run.path / "journal.bin")
+        self.groups = dict(past.groups)  # graded since the last checkpoint: replayed after a death, not sampled again
+        self.deaths: Counter[str] = Counter()
+        self.where: dict[str, Whereabouts] = {}
 
     def run(self, first: int = 0) -> None:
         """Train updates `first` to the last. Raises Interrupted after the update in which SIGINT or SIGTERM arrived."""
-        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         progress = Progress(f"{self.config.arm} seed {self.config.seed}: update", self.config.train.updates, first)
-        try:
-            self._publish()
+        with stop_signals() as flag, Watchdog(self.config.runtime.watchdog_s, self.run_dir.path, self.where) as self.watchdog:
             if first == 0:
                 self._checkpoint(0)
-            for update in range(first, self.config.train.updates):
-                metrics = self._update(update)
-                done = update + 1
-                if done % self.config.train.checkpoint_every == 0 or done == self.config.train.updates or self.stop:
-                    self._checkpoint(done)
+            self.journal.resume(first)
+            update, published = first, False
+            while update < self.config.train.updates:
+                try:
+                    if not published:
+                        self._publish(update)
+                    metrics = self._update(update)
+                    self._checkpoint_if_due(update + 1, flag)
+                except PartDied as death:
+                    update, published = self._recover(str(death)), False
+                    continue
+                update, published = update + 1, True
                 progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
-                if self.stop:
-                    raise Interrupted(self.stop)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, signum: int, _frame: Any) -> None:
-        if self.stop:
-            raise KeyboardInterrupt  # the second one ends at once; the last checkpoint is whole
-        self.stop = signum
+                if flag.signum:
+                    raise Interrupted(flag.signum)
 
     def _update(self, update: int) -> dict[str, Any]:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
-        prompts = self.config.rollout.prompts
-        rollouts = generate(self.parts, requests_for(self.config, self.world, range(update * prompts, (update + 1) * prompts)))
+        batch = self._journaled(update) or self._sample(update, clock)
+        result = finish(self.parts.learner.start("update", batch.samples()))
+        clock.lap("update_s")
+        canary_gap = self._publish(update + 1)
+        clock.lap("publish_s")
+        laps = clock.laps
+        flow = {
+            "canary_gap": canary_gap,
+            "staleness": {"0": self.config.rollout.prompts},
+            "rollout_wait_s": round(laps.get("generate_s", 0) + laps.get("grade_s", 0), 4),
+            "backpressure_s": round(laps["update_s"] + laps["publish_s"], 4),
+        }
+        return self.recorder.update(update, batch, result, {**flow, **laps})
+
+    def _sample(self, update: int, clock: "Stopwatch") -> Batch:
+        """Let the engines and graders make the batch of an update, and journal it."""
+        requests = requests_for(self.config, self.world, self._ordinals(update))
+        pending = start_generating(self.parts, requests)
+        moments.reach("generate", update, self._whereabouts())
+        rollouts = in_order(requests, finish(pending))
+        self.watchdog.moved()
         clock.lap("generate_s")
         batch = grade(self.parts, self.world, rollouts)
+        self.watchdog.moved()
         clock.lap("grade_s")
-        graded = [(r, p.value) for r, p in zip(batch.rollouts, batch.rewards, strict=True) if p.value is not None]
-        result = finish(self.parts.learner.start("update", [sample_of(r, value) for r, value in graded]))
-        clock.lap("update_s")
-        canary_gap = self._publish()
-        clock.lap("publish_s")
-        metrics = {"update": update, **self._rates(batch), **result.metrics, "canary_gap": canary_gap, **clock.laps}
-        self._record(update, batch, result.gated, metrics)
-        return metrics
+        self._journal(update, batch)
+        return batch
 
-    def _publish(self) -> float:
+    def _ordinals(self, update: int) -> range:
+        return range(update * self.config.rollout.prompts, (update + 1) * self.config.rollout.prompts)
+
+    def _journaled(self, update: int) -> Batch | None:
+        """The batch of an update as the journal has it: groups of its ordinals, written by this version."""
+        found = [self.groups.get(Key(ordinal, 0)) for ordinal in self._ordinals(update)]
+        groups = [g for g in found if g is not None and g.version == update]
+        return join(groups) if len(groups) == len(found) else None
+
+    def _journal(self, update: int, batch: Batch) -> None:
+        keys = [Key(ordinal, 0) for ordinal in self._ordinals(update)]
+        rows = list(zip(batch.rollouts, batch.rewards, batch.audits, strict=True))
+        for key in keys:
+            mine = [row for row in rows if row[0].group == key.ordinal]
+            self.groups[key] = Graded(key, [r for r, _, _ in mine], [p for _, p, _ in mine], [a for _, _, a in mine])
+            self.journal.group(self.groups[key])
+        self.journal.batch(Taken(update, tuple(keys)))
+        self.journal.sync()
+
+    def _publish(self, version: int) -> float:
         """Hand the learner's version to every engine; returns the largest canary gap."""
         adapter = self.parts.learner.start("publish")
-        return max(finish([engine.start("load", adapter) for engine in self.parts.engines]))
+        pending = [engine.start("load", adapter) for engine in self.parts.engines]
+        moments.reach("publish", version, self._whereabouts())
+        gap = max(finish(pending))
+        self.watchdog.moved()
+        return gap
 
-    def _rates(self, batch: Batch) -> dict[str, Any]:
-        table = by_mode(batch.audits)
-        lengths = [len(r.completion_ids) for r in batch.rollouts]
-        paid = [p.value for p in batch.rewards if p.value is not None]
-        return {
-            "rollouts": len(lengths),
-            "hack_rate": table["all"].rate("hack"),
-            "solve_rate": table["all"].rate("solve"),
-            "infra_errors": table["all"].infra_error,
-            "per_mode": {mode: dataclasses.asdict(counts) for mode, counts in table.items()},
-            "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
-            "length_mean": sum(lengths) / len(lengths),
-            "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
-        }
-
-    def _record(self, update: int, batch: Batch, gated: list[Gated], metrics: dict[str, Any]) -> None:
-        by_id = {g.rollout_id: dataclasses.asdict(g) for g in gated}
-        rows = []
-        for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True):
-            said = by_id.get(rollout.id, {"score": None, "label": None, "advantage": None, "skipped": True})
-            said.pop("rollout_id", None)
-            text = {"prompt": self.world.tokenizer.decode(rollout.prompt_ids), "reward": reward.value}
-            rows.append({"update": update, **dataclasses.asdict(rollout), **text, **said})
-        self.run_dir.append("rollouts.jsonl", rows)
-        self.run_dir.append("audits.jsonl", [{"update": update, **dataclasses.asdict(a)} for a in batch.audits])
-        self.run_dir.append("metrics.jsonl", [metrics])
+    def _checkpoint_if_due(self, version: int, flag: StopFlag) -> None:
+        if version % self.config.train.checkpoint_every == 0 or version == self.config.train.updates or flag.signum:
+            self._checkpoint(version)
 
     def _checkpoint(self, version: int) -> None:
-        adapter, optimizer = finish(self.parts.learner.start("checkpoint"))
-        folder = self.run_dir.checkpoint(version)
-        write_whole(folder / "train.safetensors", adapter)
-        write_whole(folder / "optimizer.safetensors", optimizer)
+        pending = self.parts.learner.start("checkpoint")
+        moments.reach("checkpoint", version, self._whereabouts())
+        frontier = version * self.config.rollout.prompts
+        self.recorder.checkpoint(version, finish(pending), frontier)
+        self.groups = {key: g for key, g in self.groups.items() if key.ordinal >= frontier}
+        self.watchdog.moved()
+
+    def _recover(self, why: str) -> int:
+        """Start dead parts anew, put the learner back to the last checkpoint; the update to go on with."""
+        while True:
+            # With no part dead, what one had published was lost with its node; publishing again makes it anew.
+            for name in self.parts.dead() or ["object store"]:
+                self.deaths[name] += 1
+                self.recorder.died(name, f"{why}; starting it anew")
+                if self.deaths[name] > self.config.runtime.restarts:
+                    raise RunStopped(f"{name} died {self.deaths[name]} times, the last time of: {why}")
+                if name != "object store":
+                    self.parts.restart(name)
+            self.where.clear()
+            try:
+                return restore(self.run_dir, self.parts)
+            except PartDied as death:
+                why = str(death)
+
+    def _whereabouts(self) -> dict[str, Whereabouts]:
+        if not self.where:
+            self.where.update(self.parts.whereabouts())
+        return self.where
+
+
+def join(groups: list[Graded]) -> Batch:
+    """Groups as one batch, in their order."""
+    rewards, audits = [p for g in groups for p in g.rewards], [a for g in groups for a in g.audits]
+    return Batch([r for g in groups for r in g.rollouts], rewards, audits)
+
+
+def restore(run: RunDir, parts: Parts) -> int:
+    """Put the learner back to the newest whole checkpoint and the logs with it; returns its version."""
+    version, _, _ = run.newest_whole()
+    folder = run.checkpoint(version)
+    files = ((folder / name).read_bytes() for name in ("train.safetensors", "optimizer.safetensors"))
+    finish(parts.learner.start("restore", *files))
+    run.truncate(version)
+    return version
 
 
 class Stopwatch:

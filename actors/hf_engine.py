@@ -15,6 +15,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from actors.adapter import AdapterRejected, check_canary, check_digest
+from actors.slices import Group, Slice
 from learner.export import adapter_config, export_rank
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT
 from learner.vgrad import Side
@@ -63,6 +64,13 @@ class HfEngine:
     def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
         """Sample every request by the served version: rollouts in request order, then seed order."""
         return [rollout for request in requests for rollout in self._group(request)]
+
+    def advance(self, groups: list[Group], slice_s: float) -> Slice:
+        """Sample groups, all of them: transformers' generate cannot be interrupted, so a slice is as long as it takes."""
+        return Slice([(group.key, self.generate(list(group.requests))) for group in groups])
+
+    def clear(self) -> None:
+        """Nothing is ever being sampled between two calls."""
 
     def close(self) -> None:
         """Drop the model."""

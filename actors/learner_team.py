@@ -11,13 +11,18 @@ import ray
 
 from learner.learner import Learner
 from vgrout.config import Config
-from vgrout.records import Pair
+from vgrout.records import AdapterVersion, Pair
 
 ON_ALL_RANKS = ("update", "restore")
 
 
 class LearnerActor(Learner):
-    """A Learner that can say where the others meet it."""
+    """A Learner that can say where the others meet it, and that its publication is there."""
+
+    def publish_signed(self) -> tuple[AdapterVersion, int]:
+        """(the published adapter, its version): the small half can be looked at without pulling the large one."""
+        adapter = self.publish()
+        return adapter, adapter.version
 
     def address(self) -> str:
         """A free port of this node, as tcp://host:port."""

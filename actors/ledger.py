@@ -93,6 +93,7 @@ class Ledger:
         Call before the first `admit`.
         """
         if not self.settled(ordinal):
+            self.given_up[ordinal] = attempt
             self._put(Entry(ordinal, attempt, "journal", version, Stage.READY))
 
     def settle(self, ordinals: Iterable[int]) -> None:
@@ -150,7 +151,10 @@ class Ledger:
         return ordinal < self.frontier or ordinal in self.ahead
 
     def end(self) -> list[Dropped]:
-        """The run is over: drop everything that is still alive."""
+        """The run is over: drop what is still alive, and what was to be sampled again."""
+        for ordinal in self._again:
+            self._put(Entry(ordinal, self.given_up[ordinal], "", 0))
+        self._again = []
         return [self._give_up(entry, Reason.RUN_ENDED) for entry in sorted(self.alive.values(), key=lambda e: e.ordinal)]
 
     def _advance(self, ordinal: int, attempt: int, before: Stage, after: Stage) -> bool:

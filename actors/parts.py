@@ -6,12 +6,15 @@ returns can be handed to another part's `start` unfinished, and then travels onc
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
+from actors.watchdog import Whereabouts, watched
 from sandbox.grade import Grader
 from vgrout.config import Config
 from vgrout.environment import actor_environment
 from vgrout.errors import UserError
+from vgrout.placement import Seat
 from vgrout.records import Audit, GradeJob, Pair, Reward
 
 
@@ -46,18 +49,30 @@ class LearnerPart(Protocol):
 Part = LocalPart | RayPart
 
 
+class PartDied(RuntimeError):
+    """A part's process is gone; `Parts.revive` starts a new one."""
+
+
 def finish(pending: Any) -> Any:
-    """The value (or list of values) of what `start` returned; raises what the method raised."""
+    """The value (or list of values) of what `start` returned; raises what the method raised, PartDied for a lost process."""
     first = pending[0] if isinstance(pending, list) and pending else pending
     if type(first).__name__ != "ObjectRef":
         return pending
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
     try:
         return ray.get(pending)
+    except (RayActorError, ObjectLostError) as error:
+        raise PartDied(_first_line(error)) from None
     except RayTaskError as error:
+        if isinstance(error.cause, RayActorError | ObjectLostError):  # it was handed what a dead part should have made
+            raise PartDied(_first_line(error.cause)) from None
         raise (error.cause if isinstance(error.cause, UserError) else error) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class GraderPart:
@@ -76,32 +91,103 @@ class GraderPart:
 
 
 class Parts:
-    """All parts of a run. Close it to end them."""
+    """All parts of a run, by name: `learner`, `engine-0`, ..., `grader-0`, ... Close it to end them."""
 
-    def __init__(
-        self, learner: LearnerPart | None, engines: list[Part], graders: list[Part], release: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, release: Callable[[], None] | None = None) -> None:
         """`release` gives back what was reserved for the actors."""
-        self._learner, self.engines, self.graders, self._release = learner, engines, graders, release
+        self._release = release
+        self._make: dict[str, Callable[[], Any]] = {}
+        self._parts: dict[str, Any] = {}
+
+    def add(self, name: str, make: Callable[[], Any]) -> None:
+        """Start a part; `make` starts it anew after its death."""
+        self._make[name], self._parts[name] = make, make()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parts[name]
 
     @property
     def learner(self) -> LearnerPart:
         """The learner; an evaluation has none."""
-        assert self._learner is not None
-        return self._learner
+        return self._parts["learner"]
 
-    def close(self) -> None:
-        """Close engines and graders, and end their actors."""
-        for part in [*self.engines, *self.graders]:
-            finish(part.start("close"))
-        learners = getattr(self._learner, "handles", (getattr(self._learner, "handle", None),))
-        for handle in [*(getattr(part, "handle", None) for part in [*self.engines, *self.graders]), *learners]:
-            if handle is not None:
-                import ray
+    @property
+    def engines(self) -> list[Part]:
+        """The engines, by number."""
+        return [self._parts[name] for name in self.names("engine")]
 
-                ray.kill(handle)
+    @property
+    def graders(self) -> list[Part]:
+        """The graders, by number."""
+        return [self._parts[name] for name in self.names("grader")]
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the parts of a kind, by number."""
+        return [name for name in self._parts if name.split("-")[0] == kind]
+
+    def restart(self, name: str) -> None:
+        """End what is left of a part and start it anew. Returns before the new process is up."""
+        kill(self._parts[name])
+        self._parts[name] = self._make[name]()
+
+    def retire(self, name: str) -> None:
+        """Go on without a part."""
+        kill(self._parts.pop(name))
+
+    def dead(self) -> list[str]:
+        """Names of the parts whose process does not answer."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        lost, asked = [], {name: [h.about.remote() for h in handles(part)] for name, part in self._parts.items()}
+        for name, pending in asked.items():
+            try:
+                ray.get(pending)
+            except RayActorError:
+                lost.append(name)
+        return lost
+
+    def about(self, name: str) -> Any:
+        """Where the (first) process of a part runs, as an ObjectRef of a watchdog.Whereabouts: there once it is up."""
+        return handles(self._parts[name])[0].about.remote()
+
+    def whereabouts(self) -> dict[str, Whereabouts]:
+        """Where all parts run; empty without Ray. Raises PartDied."""
+        names = [name for name, part in self._parts.items() if handles(part)]
+        return dict(zip(names, finish([self.about(name) for name in names]), strict=True))
+
+    def close(self, patience_s: float = 10.0) -> None:
+        """Let engines and graders clean up after themselves, and end all actors. Safe where some have died."""
+        pending = [part.start("close") for part in [*self.engines, *self.graders]]
+        if any(type(p).__name__ == "ObjectRef" for p in pending):
+            import ray
+
+            ray.wait(pending, num_returns=len(pending), timeout=patience_s)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End all actors at once."""
+        for part in self._parts.values():
+            kill(part)
+        self._parts = {}
         if self._release is not None:
             self._release()
+            self._release = None
+
+
+def handles(part: Any) -> tuple[Any, ...]:
+    """The actor handles of a part: one, several (a learner team), or none without Ray."""
+    if isinstance(part, LocalPart):
+        return ()
+    return tuple(getattr(part, "handles", None) or (part.handle,))
+
+
+def kill(part: Any) -> None:
+    """End a part's processes."""
+    for handle in handles(part):
+        import ray
+
+        ray.kill(handle)
 
 
 def engine_class(config: Config) -> type:
@@ -123,18 +209,22 @@ def spawn(config: Config, *, pairs: list[Pair] | None = None, fractions: list[tu
 
     engine, runtime = engine_class(config), config.runtime
     if runtime.backend == "local":
-        learner = LocalPart(Learner(config, pairs, fractions)) if pairs is not None else None
-        canary = canary or finish(learner.start("canary_ids") if learner else None)
-        return Parts(
-            learner,
-            [LocalPart(engine(config, canary)) for _ in range(runtime.engines)],
-            [LocalPart(GraderPart(runtime.jail, runtime.grade_deadline_s)) for _ in range(runtime.graders)],
-        )
-    return _spawn_ray(config, engine, Learner, pairs, fractions, canary)
+        parts = Parts()
+        if pairs is not None:
+            parts.add("learner", lambda: LocalPart(Learner(config, pairs, fractions)))
+            canary = parts.learner.start("canary_ids")
+        assert canary is not None
+        for i in range(runtime.engines):
+            parts.add(f"engine-{i}", lambda: LocalPart(engine(config, canary)))
+        for i in range(runtime.graders):
+            parts.add(f"grader-{i}", lambda: LocalPart(GraderPart(runtime.jail, runtime.grade_deadline_s)))
+        return parts
+    return _spawn_ray(config, engine, pairs, fractions, canary)
 
 
-def _spawn_ray(config: Config, engine: type, learner_class: type, pairs: list[Pair] | None,
-               fractions: list[tuple[float, ...]] | None, canary: Any) -> Parts:  # fmt: skip
+def _spawn_ray(
+    config: Config, engine: type, pairs: list[Pair] | None, fractions: list[tuple[float, ...]] | None, canary: Any
+) -> Parts:
     import ray
 
     from actors.cluster import connect, reserve
@@ -142,25 +232,31 @@ def _spawn_ray(config: Config, engine: type, learner_class: type, pairs: list[Pa
 
     connect(config)
     runtime, reserved = config.runtime, reserve(config, learners=pairs is not None)
+    parts = Parts(reserved.release)
 
     def actor(kind: type, role: str, options: dict[str, Any]) -> Any:
-        return ray.remote(kind).options(runtime_env={"env_vars": actor_environment(config, role)}, **options)
+        return ray.remote(watched(kind)).options(runtime_env={"env_vars": actor_environment(config, role)}, **options)
 
-    learner = None
+    def learner() -> Any:
+        assert pairs is not None
+        remotes = [actor(LearnerActor, "learner", reserved.options(seat)) for seat in reserved.placement.of("learner")]
+        return spawn_team(remotes, config, pairs, fractions) if len(remotes) > 1 else one(remotes[0], config, pairs, fractions)
+
+    def one(remote: Any, *args: Any) -> RayPart:
+        return RayPart(remote.remote(*args))
+
+    def new_engine(seat: Seat) -> RayPart:
+        return one(actor(engine, "engine", reserved.options(seat)), config, canary)
+
+    def new_grader(number: int) -> RayPart:
+        remote = actor(GraderPart, "grader", reserved.grader_options(number))
+        return one(remote, runtime.jail, runtime.grade_deadline_s)
+
     if pairs is not None:
-        if runtime.learners > 1:
-            remotes = [actor(LearnerActor, "learner", reserved.options(seat)) for seat in reserved.placement.of("learner")]
-            learner = spawn_team(remotes, config, pairs, fractions)
-        else:
-            (seat,) = reserved.placement.of("learner")
-            learner = RayPart(actor(learner_class, "learner", reserved.options(seat)).remote(config, pairs, fractions))
-        canary = finish(learner.start("canary_ids"))
-    engines = [
-        RayPart(actor(engine, "engine", reserved.options(seat)).remote(config, canary))
-        for seat in reserved.placement.of("engine")
-    ]
-    graders = [
-        RayPart(actor(GraderPart, "grader", reserved.grader_options(n)).remote(runtime.jail, runtime.grade_deadline_s))
-        for n in range(runtime.graders * reserved.nodes)
-    ]
-    return Parts(learner, list(engines), list(graders), reserved.release)
+        parts.add("learner", learner)
+        canary = finish(parts.learner.start("canary_ids"))
+    for i, seat in enumerate(reserved.placement.of("engine")):
+        parts.add(f"engine-{i}", partial(new_engine, seat))
+    for i in range(runtime.graders * reserved.nodes):
+        parts.add(f"grader-{i}", partial(new_grader, i))
+    return parts

@@ -3,13 +3,17 @@
 Invariant: everything that can be wrong with the input is checked before the run directory exists.
 """
 
+import errno
 import json
 import shutil
+import sys
 from pathlib import Path
 
-from actors.driver import Driver
+from actors.driver import Driver, restore
 from actors.evaluation import Exam, scheduled, score, write_curve
+from actors.journal_file import Past, read
 from actors.parts import Parts, finish, spawn
+from actors.recorder import Recorder
 from actors.world import World, data_digests, load_world
 from learner.checkpoint import read_adapter
 from learner.export import adapter_config, export_rank, peft_bytes, write_peft
@@ -30,21 +34,38 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
 
     With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl).
 
-    Raises UserError for bad input, Interrupted after a clean stop.
+    Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many parts died.
     """
     check_model_path(config.model.path)
     world = load_world(config)
     fractions = reference_fractions(config)
     parts = spawn(config, pairs=world.pairs, fractions=fractions)
     try:
-        run, first = _open(config, out, resume, parts, world_facts(config, world))
-        Driver(config, world, parts, run).run(first)
+        run, first, past = _open(config, out, resume, parts, world_facts(config, world))
+        _drive(config, world, parts, run, first, past)
         finalize(run, config)
         if curve:
             write_curve(run, score(run, config, world, parts, scheduled(run, config), Exam()))
-        return run
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(str(error.filename or out or resume), "a full disk", "room; then go on with --resume") from None
+    except KeyboardInterrupt:
+        parts.abandon()  # the second signal: nobody is asked, everybody is ended
+        raise
     finally:
         parts.close()
+    return run
+
+
+def _drive(config: Config, world: World, parts: Parts, run: RunDir, first: int, past: Past) -> None:
+    if config.runtime.mode == "sync":
+        return Driver(config, world, parts, run, past).run(first)
+    from actors.streaming import stream_run
+
+    if first == 0 and not run.checkpoints():
+        Recorder(config, world, run).checkpoint(0, finish(parts.learner.start("checkpoint")), 0)
+    return stream_run(config, world, parts, run, past)
 
 
 def world_facts(config: Config, world: World) -> dict[str, object]:
@@ -68,19 +89,20 @@ def order_digest(config: Config, world: World) -> str:
     return sha256(json.dumps(groups).encode())
 
 
-def _open(config: Config, out: Path | None, resume: Path | None, parts: Parts, facts: dict[str, object]) -> tuple[RunDir, int]:
+def _open(
+    config: Config, out: Path | None, resume: Path | None, parts: Parts, facts: dict[str, object]
+) -> tuple[RunDir, int, Past]:
+    """(run directory, update to go on with, what the journal knows beyond the learner's checkpoint)."""
     if resume is None:
         facts["initial_adapter_digest"] = finish(parts.learner.start("initial_digest"))
-        return RunDir.create(out, config, facts), 0
+        return RunDir.create(out, config, facts), 0, Past({}, [], [], [])
     run = RunDir.open(resume)
-    whole = run.checkpoints()
-    if not whole:
-        raise UserError(str(resume / "checkpoints"), "no whole checkpoint", "at least one, to go on from")
-    folder = run.checkpoint(whole[-1])
-    files = ((folder / name).read_bytes() for name in ("train.safetensors", "optimizer.safetensors"))
-    finish(parts.learner.start("restore", *files))
-    run.truncate(whole[-1])
-    return run, whole[-1]
+    _, _, damaged = run.newest_whole()
+    version = restore(run, parts)
+    past = read(run.path / "journal.bin", version)
+    for note in [*damaged, *past.notes]:
+        print(f"vgrout: {note}", file=sys.stderr, flush=True)
+    return run, version, past
 
 
 def reference_fractions(config: Config) -> list[tuple[float, ...]]:

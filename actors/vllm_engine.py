@@ -2,21 +2,25 @@
 
 Invariants: a version is served only after its bytes matched the digest and its canary matched the learner's
 log-probabilities; the new version is loaded before the old one is dropped; adapter names carry the version, so the
-prefix cache (keyed by name) never serves another version's keys and values.
+prefix cache (keyed by name) never serves another version's keys and values. A request finishes on the version that was
+served when it came in, so one number per rollout is the version of every token of it.
 """
 
 import json
+import os
 import shutil
-import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors import cpu_lora
-from actors.adapter import AdapterRejected, check_canary, check_digest
+from actors.adapter import AdapterRejected, check_canary, check_digest, new_folder
+from actors.slices import Group, Slice, index_of
 from learner.export import adapter_config, export_rank
 from vgrout.config import Config
-from vgrout.lora_ranks import SLOTS, lora_limit
+from vgrout.lora_ranks import lora_limit, slots
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
 
@@ -28,6 +32,16 @@ class Served:
     digest: str
     requests: dict[Sampling, Any]  # LoRARequest by policy
     folder: Path
+
+
+@dataclass
+class Running:
+    """A group that is being sampled: who wrote it, how many of its completions are still open, and what is done."""
+
+    group: Group
+    served: Served
+    open: dict[str, tuple[SampleRequest, int]] = field(default_factory=dict)  # engine request id -> (request, index)
+    done: list[Rollout] = field(default_factory=list)
 
 
 class VllmEngine:
@@ -43,6 +57,7 @@ class VllmEngine:
             cpu_lora.mend()
         self.config, self.canary = config, canary
         self.limit = lora_limit(config)
+        self.staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0
         length = config.rollout.prompt_limit + config.rollout.max_new_tokens
         options: dict[str, Any] = {"gpu_memory_utilization": config.runtime.engine_memory, "block_size": 16}
         if cpu:
@@ -61,8 +76,8 @@ class VllmEngine:
             enable_chunked_prefill=False if cpu else None,
             enable_prefix_caching=True,
             enable_lora=True,
-            max_loras=SLOTS,
-            max_cpu_loras=SLOTS,
+            max_loras=slots(config),
+            max_cpu_loras=slots(config),
             max_lora_rank=self.limit,
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
@@ -71,9 +86,14 @@ class VllmEngine:
             **options,
         )
         self.tokenizer = self.llm.get_tokenizer()
-        self.root = Path(tempfile.mkdtemp(prefix="vgrout-adapters-"))
+        self.root = new_folder()
         self.next_id = 1
         self.served: Served | None = None
+        self.older: list[Served] = []  # versions that requests are still finishing on
+        self.running: list[Running] = []
+        self.outputs: dict[str, Any] = {}  # finished, not yet claimed, by request id
+        self.count = 0
+        self.slice = Slice()
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
@@ -86,43 +106,110 @@ class VllmEngine:
         except AdapterRejected:
             self._drop(new)
             raise
-        old, self.served = self.served, new
-        if old is not None:
-            self._drop(old)
+        if self.served is not None:
+            self.older.append(self.served)
+        self.served = new
+        self._retire()
         return gap
 
     def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
         """Sample every request by the served version: rollouts in request order, then seed order."""
-        from vllm import SamplingParams
+        served = self._current()
+        open_ = {self._submit(r, i, served): (r, i) for r in requests for i in range(len(r.seeds))}
+        self._step_until(lambda: open_.keys() <= self.outputs.keys())
+        return [self._rollout(self.outputs.pop(name), request, i, served) for name, (request, i) in open_.items()]
 
-        if self.served is None:
-            raise AdapterRejected("no version has been loaded yet")
-        prompts, params, loras, owners = [], [], [], []
-        for request in requests:
-            for index, seed in enumerate(request.seeds):
-                prompts.append({"prompt_token_ids": list(request.prompt_ids)})
-                params.append(
-                    SamplingParams(
-                        temperature=request.temperature,
-                        max_tokens=request.max_new_tokens,
-                        logprobs=0,
-                        seed=seed % 2**31 if request.temperature > 0 else None,
-                        skip_special_tokens=True,
-                    )
-                )
-                loras.append(self.served.requests[request.sampling])
-                owners.append((request, index, seed))
-        outputs = self.llm.generate(prompts, params, lora_request=loras, use_tqdm=False)
-        return [
-            self._rollout(output.outputs[0], request, index, seed, self.served)
-            for output, (request, index, seed) in zip(outputs, owners, strict=True)
-        ]
+    def advance(self, groups: list[Group], slice_s: float) -> Slice:
+        """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most."""
+        for group in groups:
+            running = Running(group, self._current())
+            for request in group.requests:
+                for i in range(len(request.seeds)):
+                    running.open[self._submit(request, i, running.served)] = (request, i)
+            self.running.append(running)
+        until = time.monotonic() + slice_s
+        self._step_until(lambda: self._collect() or not self.running or time.monotonic() >= until)
+        slice_, self.slice = self.slice, Slice()
+        return slice_
+
+    def clear(self) -> None:
+        """Give up every group that is being sampled."""
+        for running in self.running:
+            self.llm.llm_engine.abort_request(list(running.open))
+        self.running, self.outputs, self.slice = [], {}, Slice()
 
     def close(self) -> None:
         """Remove the adapter files; the engine itself goes with its process."""
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def _rollout(self, output: Any, request: SampleRequest, index: int, seed: int, served: Served) -> Rollout:
+    def _current(self) -> Served:
+        if self.served is None:
+            raise AdapterRejected("no version has been loaded yet")
+        return self.served
+
+    def _submit(self, request: SampleRequest, index: int, served: Served) -> str:
+        """Give one completion to vLLM; returns the id that its output will carry."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=request.temperature,
+            max_tokens=request.max_new_tokens,
+            logprobs=0,
+            seed=request.seeds[index] % 2**31 if request.temperature > 0 else None,
+            skip_special_tokens=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        return self._add(request.prompt_ids, params, served.requests[request.sampling])
+
+    def _add(self, tokens: tuple[int, ...], params: Any, adapter: Any) -> str:
+        self.count += 1
+        prompt: Any = {"prompt_token_ids": list(tokens)}
+        self.llm.llm_engine.add_request(str(self.count), prompt, params, lora_request=adapter)
+        return str(self.count)
+
+    def _step_until(self, done: Callable[[], bool]) -> None:
+        """Run the engine, every request of it, and keep what is finished."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        while not done():
+            try:
+                outputs: list[Any] = self.llm.llm_engine.step()
+            except EngineDeadError:
+                if self.config.runtime.backend == "ray":
+                    os._exit(70)  # without its core process this actor can do nothing; its death is what the driver sees
+                raise
+            self.outputs.update((o.request_id, o) for o in outputs if o.finished)
+
+    def _collect(self) -> bool:
+        """Move finished completions to their groups, and whole groups to the slice. True where there is one."""
+        for running in self.running:
+            for name in running.open.keys() & self.outputs.keys():
+                request, index = running.open.pop(name)
+                running.done.append(self._rollout(self.outputs.pop(name), request, index, running.served))
+        for running in [r for r in self.running if not r.open]:
+            self.running.remove(running)
+            self.slice.finished.append((running.group.key, sorted(running.done, key=index_of)))
+        if self.slice.finished:
+            self._retire()
+        return bool(self.slice.finished)
+
+    def _retire(self) -> None:
+        """Give up groups that no update can take any more, and drop the versions that nothing is written by."""
+        oldest = self._current().version - self.staleness
+        for running in [r for r in self.running if r.served.version < oldest]:
+            self.llm.llm_engine.abort_request(list(running.open))
+            for name in running.open:
+                self.outputs.pop(name, None)
+            self.running.remove(running)
+            self.slice.aborted.append(running.group.key)
+        used = {id(r.served) for r in self.running}
+        for served in [s for s in self.older if id(s) not in used]:
+            self.older.remove(served)
+            self._drop(served)
+
+    def _rollout(self, whole: Any, request: SampleRequest, index: int, served: Served) -> Rollout:
+        output = whole.outputs[0]
         ids = tuple(output.token_ids)
         return Rollout(
             id=f"{request.group}-{request.first + index}",
@@ -135,7 +222,7 @@ class VllmEngine:
             text=output.text,
             finish=FinishReason.STOP if output.finish_reason == "stop" else FinishReason.LENGTH,
             sampling=request.sampling,
-            seed=seed,
+            seed=request.seeds[index],
             version=served.version,
             digest=served.digest,
         )
@@ -168,12 +255,13 @@ class VllmEngine:
 
     def _canary_gap(self, served: Served, adapter: AdapterVersion, sampling: Sampling) -> float:
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         prompt_ids, completion_ids = self.canary
         tokens = [*prompt_ids, *completion_ids]
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        prompt: Any = {"prompt_token_ids": tokens}
-        output: Any = self.llm.generate([prompt], params, lora_request=served.requests[sampling], use_tqdm=False)[0]
-        steps = output.prompt_logprobs[len(prompt_ids) :]
+        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
+        name = self._add(tuple(tokens), params, served.requests[sampling])
+        self._step_until(lambda: name in self.outputs)  # groups that are being sampled go on meanwhile
+        steps = self.outputs.pop(name).prompt_logprobs[len(prompt_ids) :]
         values = tuple(step[token].logprob for step, token in zip(steps, completion_ids, strict=True))
         return check_canary(adapter, sampling, values, self.config.runtime.canary_tolerance)

@@ -87,7 +87,7 @@ def parse_adapter(data: bytes, where: str) -> tuple[dict[str, Factors], dict[str
 
 
 def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, moments_file: bytes) -> int:
-    """Put a checkpoint's two files into fresh parts of the same configuration; returns the version."""
+    """Put a checkpoint's two files into parts of the same configuration, fresh or used; returns the version."""
     factors, about = parse_adapter(adapter, "train.safetensors")
     moments, extra = _parse(moments_file, "optimizer.safetensors")
     if extra["version"] != about["version"]:
@@ -96,6 +96,8 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
         for name, module in lora.modules.items():
             module.a_SI.copy_(factors[name].a_SI)
             module.b_OS.copy_(factors[name].b_OS)
+    optimizer.adam.state.clear()
+    router.refresh = router.history = None
     for index, parameter in enumerate(lora.parameters()):
         state = {k.split(".", 1)[1]: v for k, v in moments.items() if k.startswith(f"{index}.")}
         if state:  # torch keeps AdamW's step counter on the CPU

@@ -137,9 +137,23 @@ class RuntimeConfig:
     """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; how many, each over `engine_tp`
     tensor-parallel processes; `graders` per node; GPUs per learner and per process of an engine (fractions share one);
     `placement` packs engines and learners on few nodes or spreads them over many; `engine_memory` is the share of its
-    GPU's memory that an engine takes; `max_lora_rank = 0` takes the smallest that holds both blocks."""
+    GPU's memory that an engine takes; `max_lora_rank = 0` takes the smallest that holds both blocks.
+
+    `mode = "sync"`: generation, grading and update in turn; `"async"`: engines sample while the learner updates, with
+    rollouts at most `max_staleness` versions old when they are consumed, engines looking up from their work every
+    `slice_s` seconds. A part is restarted `restarts` times at most; an engine that owes an answer for `suspect_s` gets no
+    new work and after `dead_s` counts as dead; with fewer than `engine_floor` engines left the run stops, resumable. When
+    nothing has moved for `watchdog_s`, the stacks of all actors are written into the run directory."""
 
     backend: Literal["ray", "local"] = "ray"
+    mode: Literal["sync", "async"] = "sync"
+    max_staleness: int = 1
+    slice_s: float = 0.25
+    restarts: int = 3
+    engine_floor: int = 1
+    suspect_s: float = 60.0
+    dead_s: float = 300.0
+    watchdog_s: float = 600.0
     engine: Literal["vllm", "hf"] = "vllm"
     engines: int = 1
     engine_tp: int = 1
@@ -350,6 +364,19 @@ def _check(config: Config, where: str) -> None:
         c.runtime.engine_tp == 1 or (c.runtime.engine == "vllm" and c.runtime.engine_gpus in (0, 1)),
         "runtime.engine_tp", c.runtime.engine_tp, "1, or engine vllm with whole GPUs (engine_gpus = 1) or on the CPU (0)",
     )  # fmt: skip
+    need(c.runtime.mode == "sync" or c.runtime.backend == "ray", "runtime.mode", c.runtime.mode, "sync with backend local")
+    need(c.runtime.max_staleness >= 0, "runtime.max_staleness", c.runtime.max_staleness, "at least 0")
+    need(c.runtime.restarts >= 0, "runtime.restarts", c.runtime.restarts, "at least 0")
+    need(
+        1 <= c.runtime.engine_floor <= c.runtime.engines, "runtime.engine_floor", c.runtime.engine_floor,
+        f"between 1 and runtime.engines ({c.runtime.engines})",
+    )  # fmt: skip
+    need(
+        0 < c.runtime.suspect_s <= c.runtime.dead_s, "runtime.suspect_s", c.runtime.suspect_s,
+        f"above 0, at most runtime.dead_s ({c.runtime.dead_s:g})",
+    )  # fmt: skip
+    need(c.runtime.slice_s > 0, "runtime.slice_s", c.runtime.slice_s, "above 0")
+    need(c.runtime.watchdog_s > 0, "runtime.watchdog_s", c.runtime.watchdog_s, "above 0")
     need(0 < c.runtime.engine_memory <= 1, "runtime.engine_memory", c.runtime.engine_memory, "above 0, at most 1")
     need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
     limit = c.runtime.max_lora_rank

@@ -7,7 +7,16 @@ from vgrout.config import Config
 from vgrout.errors import UserError
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_rank
-SLOTS = 4  # train and deploy of the served version, beside train and deploy of the one being loaded
+
+
+def slots(config: Config) -> int:
+    """Adapter slots of an engine: train and deploy exports of S + 2 versions.
+
+    Requests finish on the version they began with, and no update takes one more than S versions old, so S + 1 versions
+    can be in use (one in lock step) beside the one that is being loaded. One slot too few silently evicts a live policy.
+    """
+    staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0
+    return 2 * (staleness + 2)
 
 
 def lora_limit(config: Config) -> int:

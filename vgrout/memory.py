@@ -9,7 +9,7 @@ block, p LoRA parameters per rank, b bytes per number of the base.
 from dataclasses import dataclass
 
 from vgrout.config import Config
-from vgrout.lora_ranks import SLOTS, lora_limit
+from vgrout.lora_ranks import lora_limit, slots
 from vgrout.shapes import ModelShape
 
 GIB = 2**30
@@ -85,7 +85,7 @@ def kv_per_token(config: Config, shape: ModelShape) -> int:
 def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
     """What one GPU of an engine holds before any keys and values."""
     b, f, d, tp = WIDTH[config.model.dtype], shape.mlp, shape.hidden, config.runtime.engine_tp
-    slots = SLOTS * lora_limit(config) * shape.lora_per_rank(config.lora.targets, tp) * b
+    adapters = slots(config) * lora_limit(config) * shape.lora_per_rank(config.lora.targets, tp) * b
     sequences = config.runtime.max_num_seqs
     step = max(ENGINE_STEP_TOKENS, longest(config)) * (3 * f // tp + 4 * d) * b + sequences * shape.vocabulary * 12
     share = f" / {tp}" if tp > 1 else ""
@@ -93,8 +93,8 @@ def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
         Term("weights", shape.parameters() * b // tp, f"{shape.parameters():,} parameters x {b} B{share}"),
         Term(
             "adapter slots",
-            slots,
-            f"{SLOTS} slots x rank {lora_limit(config)} x p{' (one side split)' if tp > 1 else ''} x {b} B",
+            adapters,
+            f"{slots(config)} slots x rank {lora_limit(config)} x p{' (one side split)' if tp > 1 else ''} x {b} B",
         ),
         Term("runtime", RUNTIME_ENGINE, "CUDA context and graphs, estimate"),
         Term("step", step, f"batched tokens x (3F{share} + 4D) b + sequences x V x 12 B, estimate"),

@@ -4,7 +4,9 @@
     metrics.jsonl         one line per update
     rollouts.jsonl        prompt, completion, tokens, reward, score, label, advantage, version of every rollout
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
-    checkpoints/00010/    train.safetensors, optimizer.safetensors
+    checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
+    journal.bin           every graded group and every batch taken, as it happened (actors/journal.py)
+    fleet.jsonl           which actor died when, and what was done
     train.safetensors     the adapter as trained, both blocks
     deploy/               the deploy export, a standard PEFT folder
     per_mode_deploy.json  the evaluation on the test split
@@ -22,7 +24,7 @@ from typing import Any
 
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import read_jsonl, write_json, write_whole
+from vgrout.files import file_sha256, read_jsonl, sha256, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
 
 SCHEMA = 1
@@ -108,6 +110,36 @@ class RunDir:
     def checkpoint(self, version: int) -> Path:
         """Folder of the checkpoint after `version` updates."""
         return self.path / "checkpoints" / f"{version:05d}"
+
+    def write_checkpoint(self, version: int, adapter: bytes, optimizer: bytes, settled: dict[str, Any]) -> None:
+        """Write a checkpoint, whole: the optimizer file comes last and marks it. `settled` says which groups are done with.
+
+        No state of a random generator is in it: every choice is drawn from a stream named by seed and ordinal.
+        """
+        folder = self.checkpoint(version)
+        write_whole(folder / "train.safetensors", adapter)
+        digests = {"train.safetensors": sha256(adapter), "optimizer.safetensors": sha256(optimizer)}
+        write_json(folder / "state.json", {"version": version, **settled, "sha256": digests})
+        write_whole(folder / "optimizer.safetensors", optimizer)
+
+    def newest_whole(self) -> tuple[int, dict[str, Any], list[str]]:
+        """(version, state.json, what is wrong with newer ones) of the newest checkpoint whose bytes are those that were written.
+
+        Raises UserError where there is none. Checkpoints of older runs have no state.json: their state is empty.
+        """
+        damaged: list[str] = []
+        for version in reversed(self.checkpoints()):
+            path = self.checkpoint(version) / "state.json"
+            try:
+                state = json.loads(path.read_text()) if path.is_file() else {}
+                wrong = [name for name, digest in state.get("sha256", {}).items() if file_sha256(path.parent / name) != digest]
+            except (OSError, ValueError) as error:
+                state, wrong = {}, [f"state.json ({error})"]
+            if not wrong:
+                return version, state, damaged
+            damaged.append(f"{path.parent}: damaged {', '.join(wrong)}; going on from an older checkpoint")
+        found = "; ".join(damaged) or "no whole checkpoint"
+        raise UserError(str(self.path / "checkpoints"), found, "at least one whole checkpoint, to go on from")
 
     def checkpoints(self) -> list[int]:
         """Versions of all whole checkpoints, ascending. The optimizer file is written last and marks a whole one."""

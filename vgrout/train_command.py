@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train. Exit code 130 or 143 after SIGINT or SIGTERM."""
+    """Train. Exit code 130 or 143 after SIGINT or SIGTERM, 1 where too many parts died; both can be resumed."""
     if (args.config is None) == (args.resume is None):
         raise UserError("vgrout train", "neither or both of CONFIG and --resume", "one of them")
     if not args.dry_run and (args.gpus is not None or args.gpu_memory_gib):
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
         return 0
     prepare(config)
-    from actors.driver import Interrupted
+    from actors.interrupt import Interrupted, RunStopped
     from actors.training import train
 
     try:
@@ -51,5 +51,11 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stop:
         print(f"vgrout: stopped by {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
         return 128 + stop.signum
+    except RunStopped as stop:
+        print(f"vgrout: the run stopped: {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("vgrout: stopped at once; go on with: vgrout train --resume RUN", file=sys.stderr)
+        return 130
     print(done.path)
     return 0

@@ -1,6 +1,6 @@
 """Fleet health: from DEAD to HEALTHY only through STALE and a load of the current version; caps and floor."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -73,6 +73,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestFleet = Machine.TestCase
+TestFleet.settings = settings(deadline=None)
 
 
 def test_an_engine_that_came_back_serves_nothing_before_the_current_version_is_loaded():
@@ -92,6 +93,7 @@ def test_an_engine_that_came_back_serves_nothing_before_the_current_version_is_l
     assert fleet.serving() == ["a"] and not fleet.behind()
 
 
+@settings(deadline=None)
 @given(st.floats(5, 19.9))
 def test_a_suspect_part_gets_no_work_and_comes_back_by_answering(seconds):
     fleet = Fleet(["a"], LIMITS)

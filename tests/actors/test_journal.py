@@ -1,6 +1,6 @@
 """Journal: whatever a crash or a bad disk does to the file, intact records come back and every other byte is named."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.journal import encode, scan
@@ -16,12 +16,14 @@ def places(records):
     return out
 
 
+@settings(deadline=None)
 @given(RECORDS)
 def test_what_was_written_is_read(records):
     found = scan(b"".join(map(encode, records)))
     assert list(found.records) == records and not found.holes and found.end == places(records)[-1]
 
 
+@settings(deadline=None)
 @given(RECORDS.filter(bool), st.data())
 def test_a_cut_file_loses_only_its_unfinished_record(records, data):
     whole = b"".join(map(encode, records))
@@ -32,6 +34,7 @@ def test_a_cut_file_loses_only_its_unfinished_record(records, data):
     assert [(h.offset, h.torn) for h in found.holes] == ([] if cut == ends[kept] else [(ends[kept], True)])
 
 
+@settings(deadline=None)
 @given(RECORDS.filter(bool), st.data())
 def test_a_flipped_bit_loses_one_record_and_is_named_by_offset(records, data):
     whole = bytearray(b"".join(map(encode, records)))

@@ -1,13 +1,14 @@
 """Staleness and ledger: every ordinal is consumed once or dropped with a reason, whatever happens in whatever order."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.ledger import Ledger, Reason, Stage
 from actors.staleness import room, young
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 5), st.integers(0, 60), st.integers(1, 7), st.integers(1, 30))
 def test_pacing_admits_exactly_what_enforcement_accepts(version, staleness, alive, prompts, updates):
     """The group at place `alive` of the queue goes to update next + alive // prompts; asked one by one, independently."""
@@ -35,6 +36,7 @@ class Shadow:
         self.consumed, self.final, self.running, self.sampled = [], [], [], []
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 3), st.integers(0, 2))
 def test_every_ordinal_is_consumed_once_or_dropped_for_good(data, prompts, staleness):
     ledger, shadow, version = Ledger(attempts=2), Shadow(), 0

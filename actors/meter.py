@@ -1,0 +1,49 @@
+"""Counters between two asynchronous updates: who waited for whom, and what was dropped. Pure, no I/O.
+
+Invariant: `read` hands out every second and every drop exactly once.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+
+class Meter:
+    """What an update's record says of the flow before it."""
+
+    def __init__(self, engines: Sequence[str]) -> None:
+        self.engines = len(engines)
+        self.dropped: Counter[str] = Counter()
+        self.canary_gap = 0.0
+        self._learner_since = 0.0
+        self._idle_since: dict[str, float] = {}
+        self._idle_s = 0.0
+
+    def learner_idle(self, now: float) -> None:
+        """The learner waits for a batch from now on."""
+        self._learner_since = now
+
+    def engine_idle(self, name: str, now: float) -> None:
+        """Admission is shut and the engine has nothing to sample."""
+        self._idle_since.setdefault(name, now)
+
+    def engine_busy(self, name: str, now: float) -> None:
+        """The engine has work."""
+        self._idle_s += now - self._idle_since.pop(name, now)
+
+    def engine_gone(self, name: str) -> None:
+        """The engine is dead: nobody holds it back."""
+        self._idle_since.pop(name, None)
+
+    def read(self, now: float) -> dict[str, Any]:
+        """Seconds that the learner waited for this batch, mean seconds that engines were held back, and drops; starts anew."""
+        for name, since in self._idle_since.items():
+            self._idle_s, self._idle_since[name] = self._idle_s + now - since, now
+        stats = {
+            "rollout_wait_s": round(now - self._learner_since, 4),
+            "backpressure_s": round(self._idle_s / self.engines, 4),
+            "canary_gap": self.canary_gap,
+            "dropped": dict(self.dropped),
+        }
+        self.dropped, self.canary_gap, self._idle_s = Counter(), 0.0, 0.0
+        return stats

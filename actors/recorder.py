@@ -1,0 +1,96 @@
+"""What a run writes of its updates: metrics, rollouts and audits as JSON Lines, and checkpoints. The same in both modes.
+
+Invariant: audits go into their own file by this road only; rewards and audits meet in no record.
+"""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from actors.world import World
+from vgrout.config import Config
+from vgrout.rates import by_mode
+from vgrout.records import Audit, Gated, Reward, Rollout, Sample
+from vgrout.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One update's rollouts with what the grader said of each, in rollout order."""
+
+    rollouts: list[Rollout]
+    rewards: list[Reward]
+    audits: list[Audit]
+
+    def samples(self) -> list[Sample]:
+        """The learner's view: what was graded, without the audits."""
+        paid = zip(self.rollouts, self.rewards, strict=True)
+        return [sample_of(rollout, reward.value) for rollout, reward in paid if reward.value is not None]
+
+
+def sample_of(rollout: Rollout, reward: float) -> Sample:
+    """The learner's view of a rollout."""
+    return Sample(
+        rollout_id=rollout.id,
+        group=rollout.group,
+        prompt_ids=rollout.prompt_ids,
+        completion_ids=rollout.completion_ids,
+        logprobs=rollout.logprobs,
+        sampling=rollout.sampling,
+        version=rollout.version,
+        reward=reward,
+    )
+
+
+class Recorder:
+    """Writes into one run directory."""
+
+    def __init__(self, config: Config, world: World, run: RunDir) -> None:
+        self.config, self.world, self.run = config, world, run
+
+    def update(self, update: int, batch: Batch, result: Any, extra: dict[str, Any]) -> dict[str, Any]:
+        """Record an update that is done (`result`: the learner's UpdateResult); returns its line of metrics.jsonl."""
+        metrics = {"update": update, **rates(batch), **result.metrics, **extra}
+        rows = self._rows(update, batch, result.gated)
+        self.run.append("rollouts.jsonl", rows)
+        self.run.append("audits.jsonl", [{"update": update, **dataclasses.asdict(a)} for a in batch.audits])
+        self.run.append("metrics.jsonl", [metrics])
+        return metrics
+
+    def _rows(self, update: int, batch: Batch, gated: list[Gated]) -> list[dict[str, Any]]:
+        by_id = {g.rollout_id: dataclasses.asdict(g) for g in gated}
+        rows = []
+        for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True):
+            said = by_id.get(rollout.id, {"score": None, "label": None, "advantage": None, "skipped": True})
+            said.pop("rollout_id", None)
+            text = {"prompt": self.world.tokenizer.decode(rollout.prompt_ids), "reward": reward.value}
+            rows.append({"update": update, **dataclasses.asdict(rollout), **text, **said})
+        return rows
+
+    def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:
+        """Write the learner's two files, and that all groups below `frontier` and those in `ahead` are settled."""
+        self.run.write_checkpoint(version, *files, {"frontier": frontier, "ahead": list(ahead)})
+
+    def died(self, name: str, why: str) -> None:
+        """A part's process is gone; `why` also says what is done about it."""
+        self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "why": why}])
+        print(f"vgrout: {name} died: {why}", file=sys.stderr, flush=True)
+
+
+def rates(batch: Batch) -> dict[str, Any]:
+    """What metrics.jsonl says of a batch."""
+    table = by_mode(batch.audits)
+    lengths = [len(r.completion_ids) for r in batch.rollouts]
+    paid = [p.value for p in batch.rewards if p.value is not None]
+    return {
+        "rollouts": len(lengths),
+        "hack_rate": table["all"].rate("hack"),
+        "solve_rate": table["all"].rate("solve"),
+        "infra_errors": table["all"].infra_error,
+        "per_mode": {mode: dataclasses.asdict(counts) for mode, counts in table.items()},
+        "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
+        "length_mean": sum(lengths) / len(lengths),
+        "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
+    }
