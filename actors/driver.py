@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.parts import Parts, finish
+from actors.teaching import demonstrations, shown
 from actors.world import World
 from vgrout.config import Config
 from vgrout.files import write_whole
-from vgrout.order import problem_at
 from vgrout.progress import Progress
 from vgrout.rates import by_mode
 from vgrout.records import Audit, Gated, GradeJob, Reward, Rollout, Sample, SampleRequest, Sampling
@@ -40,21 +40,22 @@ class Batch:
 
 
 def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRequest]:
-    """Sample requests of the groups `ordinals`; the last `deploy_fraction` of a group is written by the deployed block."""
+    """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block."""
     r, requests = config.rollout, []
-    deploy = round(r.samples * r.deploy_fraction)
     for ordinal in ordinals:
-        problem_id = problem_at(world.train_ids, ordinal, config.seed)
-        seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(r.samples))
-        for sampling, first, stop in ((Sampling.TRAIN, 0, r.samples - deploy), (Sampling.DEPLOY, r.samples - deploy, r.samples)):
+        problem_id, mode = shown(config, world, ordinal)
+        students = r.samples - len(demonstrations(config, world, ordinal))
+        deploy = round(students * r.deploy_fraction)
+        seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(students))
+        for sampling, first, stop in ((Sampling.TRAIN, 0, students - deploy), (Sampling.DEPLOY, students - deploy, students)):
             if first < stop:
                 requests.append(
                     SampleRequest(
                         group=ordinal,
                         first=first,
                         problem_id=problem_id,
-                        mode=world.modes[problem_id],
-                        prompt_ids=world.prompt(problem_id),
+                        mode=mode,
+                        prompt_ids=world.prompt(problem_id, mode),
                         sampling=sampling,
                         seeds=seeds[first:stop],
                         temperature=r.temperature,
