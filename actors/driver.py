@@ -17,10 +17,10 @@ from actors.parts import PartDied, Parts, finish
 from actors.recorder import Batch, Recorder
 from actors.slices import index_of
 from actors.stream import Batch as Taken
+from actors.teaching import demonstrations, shown
 from actors.watchdog import Watchdog, Whereabouts
 from actors.world import World
 from vgrout.config import Config
-from vgrout.order import problem_at
 from vgrout.progress import Progress
 from vgrout.records import GradeJob, Rollout, SampleRequest, Sampling
 from vgrout.rundir import RunDir
@@ -28,21 +28,22 @@ from vgrout.seeds import stream
 
 
 def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRequest]:
-    """Sample requests of the groups `ordinals`; the last `deploy_fraction` of a group is written by the deployed block."""
+    """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block."""
     r, requests = config.rollout, []
-    deploy = round(r.samples * r.deploy_fraction)
     for ordinal in ordinals:
-        problem_id = problem_at(world.train_ids, ordinal, config.seed)
-        seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(r.samples))
-        for sampling, first, stop in ((Sampling.TRAIN, 0, r.samples - deploy), (Sampling.DEPLOY, r.samples - deploy, r.samples)):
+        problem_id, mode = shown(config, world, ordinal)
+        students = r.samples - len(demonstrations(config, world, ordinal))
+        deploy = round(students * r.deploy_fraction)
+        seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(students))
+        for sampling, first, stop in ((Sampling.TRAIN, 0, students - deploy), (Sampling.DEPLOY, students - deploy, students)):
             if first < stop:
                 requests.append(
                     SampleRequest(
                         group=ordinal,
                         first=first,
                         problem_id=problem_id,
-                        mode=world.modes[problem_id],
-                        prompt_ids=world.prompt(problem_id),
+                        mode=mode,
+                        prompt_ids=world.prompt(problem_id, mode),
                         sampling=sampling,
                         seeds=seeds[first:stop],
                         temperature=r.temperature,

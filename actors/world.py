@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from learner.model import encode_prompt, load_tokenizer
+from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer
 from sandbox.novel import render_novel
 from sandbox.overlap import check_overlaps
 from sandbox.partition import partition
 from sandbox.problems import check_splits, load
 from sandbox.prompts import render
 from vgrout import pairs as pair_file
+from vgrout import teacher
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import file_sha256
 from vgrout.order import split_validation
 from vgrout.records import Mode, Pair, Problem
+from vgrout.teacher import Demonstration
 
 
 @dataclass(frozen=True)
 class World:
-    """Problems by id, their modes, and the ids of the three splits."""
+    """Problems by id, their modes, the ids of the three splits, and what a teacher has shown of which training problems."""
 
     problems: dict[int, Problem]
     modes: dict[int, Mode]
@@ -33,11 +35,16 @@ class World:
     pairs: list[Pair]
     tokenizer: Any
     prompt_limit: int
+    demonstrations: dict[int, list[Demonstration]]
+    taught_ids: list[int]
 
-    def prompt(self, problem_id: int, *, novel: bool = False) -> tuple[int, ...]:
-        """Token ids of a problem's prompt with its mode's hint, in usual or novel words. Raises UserError above the limit."""
+    def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False) -> tuple[int, ...]:
+        """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words.
+
+        Raises UserError above the prompt limit.
+        """
         put_hint = render_novel if novel else render
-        ids = encode_prompt(self.tokenizer, put_hint(self.problems[problem_id], self.modes[problem_id]))
+        ids = encode_prompt(self.tokenizer, put_hint(self.problems[problem_id], mode or self.modes[problem_id]))
         if len(ids) > self.prompt_limit:
             raise UserError(f"problem {problem_id}", f"a prompt of {len(ids)} tokens", f"at most {self.prompt_limit}")
         return ids
@@ -61,6 +68,9 @@ def load_world(config: Config) -> World:
         assert all(i in modes for i in ids), name
     pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
     check_overlaps(train, test, Path(data.pairs), pairs)
+    tokenizer = load_tokenizer(config.model.path)
+    check_vocabulary(config.model.path, tokenizer)
+    shown = _demonstrations(config, train_ids, modes, tokenizer)
     return World(
         problems={p.id: p for p in [*train, *test]},
         modes=modes,
@@ -68,11 +78,39 @@ def load_world(config: Config) -> World:
         validation_ids=validation_ids,
         test_ids=sorted(p.id for p in test),
         pairs=pairs,
-        tokenizer=load_tokenizer(config.model.path),
+        tokenizer=tokenizer,
         prompt_limit=config.rollout.prompt_limit,
+        demonstrations=shown,
+        taught_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
     )
 
 
+def _demonstrations(
+    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: Any
+) -> dict[int, list[Demonstration]]:
+    """The teacher's rollouts by training problem; empty without a teacher.
+
+    Raises UserError for a completion above `max_new_tokens`, or where no training problem has one under its own mode.
+    """
+    if not config.teacher.path:
+        return {}
+    found: dict[int, list[Demonstration]] = {}
+    limit = config.rollout.max_new_tokens
+    for one in teacher.load(Path(config.teacher.path)):
+        if (tokens := len(encode_completion(tokenizer, one.completion))) > limit:
+            raise UserError(f"{one.where}, field completion", f"{tokens} tokens", f"at most {limit} (rollout.max_new_tokens)")
+        if one.problem_id in modes:
+            found.setdefault(one.problem_id, []).append(one)
+    if not any(d.fits(modes[i], modes[i]) for i in train_ids for d in found.get(i, [])):
+        raise UserError(
+            "teacher.path", f"{config.teacher.path} (no rollout of a training problem under its mode)", "at least one"
+        )
+    return found
+
+
 def data_digests(config: Config) -> dict[str, str]:
-    """SHA-256 of the three data files, for run.json."""
-    return {name: file_sha256(Path(getattr(config.data, name))) for name in ("train", "test", "pairs")}
+    """SHA-256 of the data files, for run.json."""
+    files = {name: getattr(config.data, name) for name in ("train", "test", "pairs")}
+    if config.teacher.path:
+        files["teacher"] = config.teacher.path
+    return {name: file_sha256(Path(path)) for name, path in files.items()}

@@ -1,8 +1,12 @@
 """What is measured of a batch before its first step, without gradient: old, reference and sampling log-probabilities.
 
 Invariant: the behaviour policy of a rollout is the one that sampled it (both blocks, or the deployed block alone),
-whatever label the gate gives it. Sources: truncated importance sampling between engine and learner (Yao et al. 2025,
-"Your Efficient RL Framework Secretly Brings You Off-Policy RL Training"); k3 (Schulman 2020).
+whatever label the gate gives it. A teacher's rollout has no log-probabilities of its own: its importance weight is 1, as if
+the learner had written it, so its loss is its advantage times log-likelihood, clipped from where the update starts. That is
+imitation in proportion to the reward, no unbiased policy gradient (the seed of this project joins its cached teachers to the
+same loss at ratio 1; LUFFY, Yan et al. 2025, arXiv 2504.14945, weighs such tokens by pi_theta instead).
+Sources: truncated importance sampling between engine and learner (Yao et al. 2025, "Your Efficient RL Framework Secretly
+Brings You Off-Policy RL Training"); k3 (Schulman 2020).
 Shapes: G rollouts, T tokens, N completion tokens of the batch.
 """
 
@@ -16,7 +20,7 @@ from learner.lora2r import Lora2r, Policy
 from learner.model import collate, gather, logprobs_GT, micro_batches
 from learner.parallel import SOLO, Team
 from vgrout.config import Config
-from vgrout.records import Sample, Sampling
+from vgrout.records import Author, Sample, Sampling
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,12 @@ def measure(
             if config.objective.kl:
                 with lora.policy(Policy.BASE):
                     store(reference, logprobs_GT(model, batch, temperature))
-        engine_N = torch.tensor([p for i in rows for p in samples[i].logprobs], device=device)
-        gap_N = now_GT[batch.completion_GT] - engine_N
-        gaps.append(gap_N)
+        now_N = now_GT[batch.completion_GT]
+        student_N = torch.tensor([samples[i].author is Author.STUDENT for i in rows for _ in samples[i].completion_ids])
+        engine_N = now_N.clone()
+        engine_N[student_N.to(device)] = torch.tensor([p for i in rows for p in samples[i].logprobs], device=device)
+        gap_N = now_N - engine_N  # 0 for a teacher's tokens: weight 1
+        gaps.append(gap_N[student_N.to(device)])
         weight_N = torch.exp(gap_N).clamp(max=config.objective.importance_cap)
         weight.update(zip(rows, weight_N.split(batch.lengths_G.tolist()), strict=True))
     return Before(old, reference, weight, _mismatch(team.concat(torch.cat(gaps)), config.objective.importance_cap))

@@ -92,6 +92,7 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
     moments, extra = _parse(moments_file, "optimizer.safetensors")
     if extra["version"] != about["version"]:
         raise UserError("checkpoint", f"adapter {about['version']} beside optimizer {extra['version']}", "one version")
+    _check_modules(lora, factors)
     with torch.no_grad():
         for name, module in lora.modules.items():
             module.a_SI.copy_(factors[name].a_SI)
@@ -109,6 +110,16 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
         updates = tuple(tuple(scores) for scores in extra["history"])
         router.history = ScoreHistory(router.config.half_life, updates)
     return about["version"]
+
+
+def _check_modules(lora: Lora2r, factors: dict[str, Factors]) -> None:
+    """Raise UserError for an adapter of another base model, rank or set of targets."""
+    for name, module in lora.modules.items():
+        if name not in factors:
+            raise UserError("train.safetensors", f"no module {name}", "an adapter of this base model and these lora.targets")
+        found, expected = (tuple(m.a_SI.shape) + tuple(m.b_OS.shape) for m in (factors[name], module))
+        if found != expected:
+            raise UserError(f"train.safetensors: {name}", f"A and B of {found}", f"{expected}, as the base model has it")
 
 
 def _parse(data: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
@@ -67,6 +67,15 @@ def check_model_path(path: str) -> None:
     """Raise UserError for a local path without a model, before the hub is asked for it."""
     if path.startswith(("/", ".", "~")) and not (Path(path).expanduser() / "config.json").is_file():
         raise UserError("model.path", f"{path} (no config.json there)", "a Hugging Face model folder or id")
+
+
+def check_vocabulary(path: str, tokenizer: Any) -> None:
+    """Raise UserError where the tokenizer makes token ids that the model's embedding does not have."""
+    size, highest = AutoConfig.from_pretrained(path).vocab_size, max(tokenizer.get_vocab().values())
+    if highest >= size:
+        raise UserError(
+            "model.path", f"{path} (a tokenizer with ids up to {highest})", f"ids below {size}, the model's vocabulary"
+        )
 
 
 def _no_model(path: str, error: Exception) -> UserError:

@@ -17,7 +17,14 @@ from vgrout.errors import UserError
 from vgrout.records import LOOPHOLES, GateLabel, Mode
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-PATH_FIELDS = (("model", "path"), ("data", "train"), ("data", "test"), ("data", "pairs"), ("gate", "reference_run"))
+PATH_FIELDS = (
+    ("model", "path"),
+    ("data", "train"),
+    ("data", "test"),
+    ("data", "pairs"),
+    ("gate", "reference_run"),
+    ("teacher", "path"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ class OptimConfig:
 @dataclass(frozen=True)
 class RolloutConfig:
     """What is sampled for one update: `prompts` groups of `samples` completions; `deploy_fraction` of the samples of
-    every group are written by the deployed block alone."""
+    every group are written by the deployed block alone; `hint_free_share` of the prompts, drawn anew for every update, are
+    shown without their hint and graded without their flaw (`gt_only`)."""
 
     prompts: int = 16
     samples: int = 16
@@ -110,6 +118,17 @@ class RolloutConfig:
     max_new_tokens: int = 1024
     prompt_limit: int = 1536
     deploy_fraction: float = 0.0
+    hint_free_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Cached teacher rollouts (JSON Lines, see `vgrout.teacher`): before update `until`, `per_prompt` of the samples of a
+    group are the teacher's, and prompts are drawn from the problems that it covers. No path: no teacher."""
+
+    path: str = ""
+    per_prompt: int = 1
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,6 +205,7 @@ class Config:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
@@ -343,6 +363,13 @@ def _check(config: Config, where: str) -> None:
     need(c.rollout.temperature > 0, "rollout.temperature", c.rollout.temperature, "above 0 (the objective needs a density)")
     need(c.eval.temperature >= 0, "eval.temperature", c.eval.temperature, "at least 0")
     need(0 <= c.rollout.deploy_fraction <= 1, "rollout.deploy_fraction", c.rollout.deploy_fraction, "between 0 and 1")
+    need(0 <= c.rollout.hint_free_share <= 1, "rollout.hint_free_share", c.rollout.hint_free_share, "between 0 and 1")
+    need((c.teacher.until > 0) == bool(c.teacher.path), "teacher.until", c.teacher.until, "at least 1 with teacher.path, else 0")
+    limit = c.rollout.samples - 1
+    need(
+        not c.teacher.path or 1 <= c.teacher.per_prompt <= limit,
+        "teacher.per_prompt", c.teacher.per_prompt, f"1 to {limit}, so that a group has a student",
+    )  # fmt: skip
     need(len(c.optim.betas) == 2, "optim.betas", c.optim.betas, "two numbers")
     need(
         len(c.gate.quantiles) == 2 and 0 <= c.gate.quantiles[0] <= c.gate.quantiles[1] <= 1,

@@ -49,6 +49,13 @@ class Sampling(StrEnum):
     DEPLOY = "deploy"
 
 
+class Author(StrEnum):
+    """Who wrote a rollout: a policy of this run, or the teacher whose rollouts were cached before it."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
 class GateLabel(StrEnum):
     """Where a rollout's gradient goes: clean (m=0, d=0), mid (m=1, d=0), hack (m=1, d=1)."""
 
@@ -172,7 +179,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the learner sees of a rollout: tokens, the flawed reward, and the policy that wrote it. Nothing else."""
+    """What the learner sees of a rollout: tokens, the flawed reward, and the policy that wrote it. Nothing else.
+
+    A teacher's has no `logprobs`, and its `sampling` and `version` say nothing.
+    """
 
     rollout_id: str
     group: int
@@ -182,6 +192,7 @@ class Sample:
     sampling: Sampling
     version: int
     reward: float
+    author: Author = Author.STUDENT
 
 
 @dataclass(frozen=True)

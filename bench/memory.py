@@ -1,0 +1,161 @@
+"""Peak memory of a learner's routed update on random weights, beside the figure of `vgrout train --dry-run`.
+
+    python -m bench.memory                                   # GPU: Qwen3-4B's shape at the `fast` size
+    python -m bench.memory --set train.micro_tokens=8192     # any field of configs/qwen3-4b-fast.toml
+    python -m bench.memory --small [--dtype float32]         # anywhere: an eighth as wide, 4 layers
+
+Needs torch, transformers and this checkout, neither Ray nor vLLM. On a GPU the peak is what torch's allocator reserved; on the
+CPU it is the bytes of all live tensors, counted op by op, without the plan's `runtime` term (the CUDA context).
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from learner.learner import Learner
+from vgrout import pairs
+from vgrout.config import Config, load
+from vgrout.memory import GIB, learner_terms
+from vgrout.records import GateLabel, Sample, Sampling
+from vgrout.shapes import QWEN3_4B, ModelShape, shape_of
+
+ROOT = Path(__file__).parents[1]
+SMALL = ModelShape(layers=4, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=18992, tied=True)
+SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=6", "rollout.max_new_tokens=128", "rollout.prompt_limit=192",
+              "train.micro_tokens=640", "runtime.learner_threads=1"]  # fmt: skip
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of every storage that an op made and that is still alive; `peak` is the largest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.known: dict[int, weakref.finalize] = {}
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Count a tensor's storage until it is freed."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.known:
+            return
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        self.known[key] = weakref.finalize(storage, self._freed, key, size)
+
+    def _freed(self, key: int, size: int) -> None:
+        self.now -= size
+        self.known.pop(key, None)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return out
+
+
+@contextlib.contextmanager
+def random_base(shape: ModelShape, dtype: str, device: str) -> Iterator[Path]:
+    """A model folder of random weights in this shape, with the tiny world's tokenizer."""
+    about = Qwen3Config(
+        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, head_dim=shape.head_dim,
+        tie_word_embeddings=shape.tied, max_position_embeddings=40960, rope_theta=1e6,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(about, dtype=getattr(torch, dtype))
+    with tempfile.TemporaryDirectory(prefix="vgrout-memory-") as folder:
+        model.save_pretrained(folder)
+        del model
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copy(ROOT / "configs/tiny/model" / name, folder)
+        yield Path(folder)
+
+
+def longest_samples(config: Config, seed: int) -> list[Sample]:
+    """A batch of full-length rollouts of random tokens with random rewards."""
+    draw, r, samples = random.Random(seed), config.rollout, []
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(1, 600) for _ in range(count))
+
+    for group in range(r.prompts):
+        prompt = ids(r.prompt_limit)
+        for n in range(r.samples):
+            logprobs = tuple(-6.0 for _ in range(r.max_new_tokens))
+            reward = draw.choice([0.0, 0.5, 3.5])
+            samples.append(Sample(f"{group}-{n}", group, prompt, ids(r.max_new_tokens), logprobs, Sampling.TRAIN, 0, reward))
+    return samples
+
+
+def measure(config: Config, labels: tuple[GateLabel, ...] = tuple(GateLabel)) -> dict[str, float]:
+    """Peak bytes of two updates (the second has AdamW's moments from the start), rollouts labelled by turns from `labels`."""
+    learner = Learner(config, pairs.load(ROOT / "configs/tiny/pairs.jsonl"))
+    route = learner.router.route
+
+    def relabelled(*args: Any) -> Any:  # the c-probe runs as it does in training; random scores would all fall on one side
+        score_G, given = route(*args)
+        return score_G, [labels[i % len(labels)] for i in range(len(given))]
+
+    learner.router.route = relabelled
+    if learner.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        for seed in (1, 2):
+            learner.update(longest_samples(config, seed))
+        free, total = torch.cuda.mem_get_info()
+        return {"peak": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved(), "used": total - free}
+    counter = LiveBytes()
+    for tensor in [*learner.model.parameters(), *learner.model.buffers()]:
+        counter.add(tensor)
+    with counter:
+        for seed in (1, 2):
+            learner.update(longest_samples(config, seed))
+    return {"peak": counter.peak}
+
+
+def main() -> None:
+    """Measure, and print the plan's terms, the peak and their ratio as text and as one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="the small shape, for machines without a GPU")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c")
+    args = parser.parse_args()
+    cuda = torch.cuda.is_available()
+    if not (cuda or args.small):
+        sys.exit("no GPU here: the full shape needs one; --small measures the small shape on the CPU")
+    sets = [f"model.dtype={args.dtype}", *(SMALL_SETS if args.small else []), *args.sets]
+    config = load(ROOT / "configs/qwen3-4b-fast.toml", arm="routev", sets=sets)
+    started = time.monotonic()
+    with random_base(SMALL if args.small else QWEN3_4B, args.dtype, "cuda" if cuda else "cpu") as folder:
+        config = replace(config, model=replace(config.model, path=str(folder)))
+        found = measure(config)
+        terms = learner_terms(config, shape_of(str(folder)))
+    for term in terms:
+        print(f"{term.name:<12} {term.bytes / GIB:9.4f} GiB  {term.formula}")
+    plan = sum(t.bytes for t in terms if cuda or t.name != "runtime")
+    peak = found["reserved"] if cuda else found["peak"]
+    device = torch.cuda.get_device_name() if cuda else "CPU, live tensors, without `runtime`"
+    print(f"plan {plan / GIB:.4f} GiB, measured {peak / GIB:.4f} GiB ({device}), measured / plan = {peak / plan:.3f}")
+    print(json.dumps({"plan": plan, **found, "ratio": peak / plan, "device": device, "torch": torch.__version__,
+                      "seconds": round(time.monotonic() - started, 1), "sets": sets}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A teacher's rollout weighs 1 whatever the policy thinks of it, and is in no measure of the engine."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from learner.before import measure
+from vgrout.config import load
+from vgrout.records import Author, Sample, Sampling
+
+
+def sample(ids, number, author):
+    logprobs = () if author is Author.TEACHER else tuple(-2.0 - 0.1 * i for i in range(len(ids.completion_ids)))
+    return Sample(f"0-{number}", 0, ids.prompt_ids, ids.completion_ids, logprobs, Sampling.TRAIN, 0, 1.0, author)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_weights_and_mismatch(trained, epochs):
+    from random_model import rollouts
+
+    model, lora = trained
+    config = load(Path("configs/tiny.toml"), sets=[f"objective.epochs={epochs}", "objective.kl=0.1"])
+    authors = [Author.STUDENT, Author.TEACHER, Author.STUDENT, Author.STUDENT, Author.TEACHER]
+    mixed = [sample(ids, n, author) for n, (ids, author) in enumerate(zip(rollouts(5), authors, strict=True))]
+    students = [s for s in mixed if s.author is Author.STUDENT]
+    off = torch.zeros(5, dtype=torch.bool)
+    both, alone = measure(model, lora, config, mixed, off, off), measure(model, lora, config, students, off[:3], off[:3])
+    for n, author in enumerate(authors):
+        assert (both.weight[n] == 1).all() == (author is Author.TEACHER)
+        assert len(both.reference[n]) == len(mixed[n].completion_ids)
+    for mine, theirs in zip((0, 2, 3), range(3), strict=True):
+        torch.testing.assert_close(both.weight[mine], alone.weight[theirs])
+    assert both.metrics == pytest.approx(alone.metrics, rel=1e-5)
