@@ -11,7 +11,7 @@ from typing import Any
 
 from actors import moments
 from actors.events import Key
-from actors.interrupt import Interrupted, RunStopped, StopFlag, stop_signals
+from actors.interrupt import Interrupted, RunStopped, stop_signals
 from actors.journal_file import Graded, Journal, Past
 from actors.parts import PartDied, Parts, finish
 from actors.recorder import Batch, Recorder
@@ -111,14 +111,15 @@ class Driver:
                     if not published:
                         self._publish(update)
                     metrics = self._update(update)
-                    self._checkpoint_if_due(update + 1, flag)
+                    stop = flag.signum  # read once: what arrives after the checkpoint stops the run after the next update
+                    self._checkpoint_if_due(update + 1, stop)
                 except PartDied as death:
                     update, published = self._recover(str(death)), False
                     continue
                 update, published = update + 1, True
                 progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
-                if flag.signum:
-                    raise Interrupted(flag.signum)
+                if stop:
+                    raise Interrupted(stop)
 
     def _update(self, update: int) -> dict[str, Any]:
         """Sample, grade, update, publish, record."""
@@ -179,8 +180,8 @@ class Driver:
         self.watchdog.moved()
         return gap
 
-    def _checkpoint_if_due(self, version: int, flag: StopFlag) -> None:
-        if version % self.config.train.checkpoint_every == 0 or version == self.config.train.updates or flag.signum:
+    def _checkpoint_if_due(self, version: int, stop: int | None) -> None:
+        if version % self.config.train.checkpoint_every == 0 or version == self.config.train.updates or stop:
             self._checkpoint(version)
 
     def _checkpoint(self, version: int) -> None:

@@ -5,16 +5,13 @@ UserError that names file and field. No torch, ray or vllm here.
 """
 
 import dataclasses
-import difflib
-import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from vgrout.errors import UserError
 from vgrout.records import LOOPHOLES, GateLabel, Mode
+from vgrout.tables import build, merge, parse_set, read_toml
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 PATH_FIELDS = (
@@ -221,21 +218,21 @@ def load(path: Path, *, arm: str | None = None, seed: int | None = None, sets: l
     Relative paths in a file are relative to that file; those of `--set` to the working directory.
     Raises UserError naming file and field.
     """
-    table = _read_toml(path)
+    table = read_toml(path)
     _resolve_paths(table, path.parent)
     name = arm or table.get("arm") or "routev"
     arm_path = path.parent / "arms" / f"{name}.toml"
     if not arm_path.is_file():
         known = ", ".join(sorted(p.stem for p in arm_path.parent.glob("*.toml"))) or f"a file in {arm_path.parent}"
         raise UserError("--arm" if arm else f"{path}: arm", repr(name), f"one of {known}")
-    overlay = _read_toml(arm_path)
+    overlay = read_toml(arm_path)
     _resolve_paths(overlay, arm_path.parent)
     _check_overlay(overlay, arm_path)
-    table = _merge(table, overlay)
+    table = merge(table, overlay)
     for text in sets or []:
-        change = _parse_set(text)
+        change = parse_set(text)
         _resolve_paths(change, Path.cwd())
-        table = _merge(table, change)
+        table = merge(table, change)
     table["arm"] = name
     table.setdefault("preset", path.stem)
     table["seed"] = seed if seed is not None else table.get("seed", 41)
@@ -244,18 +241,9 @@ def load(path: Path, *, arm: str | None = None, seed: int | None = None, sets: l
 
 def from_dict(table: dict[str, Any], where: str) -> Config:
     """Build and check a Config from plain nested dicts. Raises UserError naming the field."""
-    config = _build(Config, table, where, "")
+    config = build(Config, table, where, "")
     _check(config, where)
     return config
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(str(path), "no such file", "a TOML configuration")
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(str(path), f"invalid TOML ({error})", "a TOML configuration") from None
 
 
 def _resolve_paths(table: dict[str, Any], base: Path) -> None:
@@ -271,71 +259,6 @@ def _resolve_paths(table: dict[str, Any], base: Path) -> None:
 def _check_overlay(overlay: dict[str, Any], path: Path) -> None:
     if "arm" in overlay or "preset" in overlay:
         raise UserError(str(path), "a key `arm` or `preset`", "only the sections that make this arm (gate, lora, data, ...)")
-
-
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in change.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
-    return merged
-
-
-def _parse_set(text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"--set {text}", repr(text), "section.field=value")
-    parsed: Any
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value  # a bare word is a string, as in `--set gate.band=quantile`
-    for part in reversed(key.strip().split(".")):
-        parsed = {part: parsed}
-    return parsed
-
-
-def _build(kind: type, table: Any, where: str, prefix: str) -> Any:
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: {prefix.rstrip('.')}", f"{table!r}", "a table")
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, list(known), n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"one of {', '.join(known)}"
-            raise UserError(f"{where}: {prefix}{key}", "an unknown key", hint)
-    values: dict[str, Any] = {}
-    for name, spec in known.items():
-        if name in table:
-            values[name] = _convert(hints[name], table[name], where, prefix + name)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise UserError(f"{where}: {prefix}{name}", "nothing", "a value (this field has no default)")
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where, name + ".")
-    origin = get_origin(hint)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise UserError(f"{where}: {name}", repr(value), f"one of {', '.join(map(repr, get_args(hint)))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{where}: {name}", repr(value), "a list")
-        return tuple(_convert(get_args(hint)[0], item, where, f"{name}[{i}]") for i, item in enumerate(value))
-    if isinstance(hint, type) and issubclass(hint, Mode | GateLabel):
-        if value not in list(hint):
-            raise UserError(f"{where}: {name}", repr(value), f"one of {', '.join(hint)}")
-        return hint(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    assert not isinstance(hint, types.UnionType), f"unsupported field type of {name}"
-    if type(value) is not hint:
-        raise UserError(f"{where}: {name}", f"{value!r} ({type(value).__name__})", f"a value of type {hint.__name__}")
-    return value
 
 
 def _check(config: Config, where: str) -> None:

@@ -7,7 +7,6 @@ Invariant: the jobs are a pure function of the suite file and OUT; a job comes a
 shares are those of the routev run of its seed), and an arm's own fields win over the suite's `set`.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from vgrout.config import Config
 from vgrout.config import load as load_config
 from vgrout.errors import UserError
+from vgrout.tables import read_toml
 
 NEEDS = {"placebo": "routev", "placebo_ub": "routev_ub"}  # arm: the arm whose run of the same seed it is matched to
 _KINDS = {"config": str, "seeds": list, "arms": list, "parallel": int, "set": list}
@@ -45,7 +45,7 @@ class Job:
 
 def load(path: Path) -> Suite:
     """Read a suite file. Raises UserError naming file and field."""
-    table = _table(path)
+    table = read_toml(path)
     for key, value in table.items():
         if key not in _KINDS:
             raise UserError(f"{path}: {key}", "an unknown key", f"one of {', '.join(_KINDS)}")
@@ -84,16 +84,7 @@ def _job(suite: Suite, out: Path, arm: str, seed: int) -> Job:
 def _decides(arm_file: Path, text: str) -> bool:
     """Whether an arm file sets the field that `section.field=value` would change."""
     section, _, name = text.partition("=")[0].strip().partition(".")
-    return arm_file.is_file() and name in _table(arm_file).get(section, {})
-
-
-def _table(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(str(path), "no such file", "a TOML file")
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(str(path), f"invalid TOML ({error})", "a TOML file") from None
+    return arm_file.is_file() and name in read_toml(arm_file).get(section, {})
 
 
 def _each_once(path: Path, key: str, values: list[Any], kind: type) -> tuple[Any, ...]:
