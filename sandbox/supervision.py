@@ -52,7 +52,6 @@ class Supervision:
     def __init__(self, channel: socket.socket, program: Program, feed: Callable[[bytes], bool], deadline_s: float) -> None:
         self.channel, self.feed = channel, feed
         self.started, self.deadline_s = time.monotonic(), deadline_s
-        self.deadline = self.started + deadline_s
         self.stdout, self.stdout_total = bytearray(), 0
         self.cause: End | None = None
         self.handle = -1
@@ -81,6 +80,8 @@ class Supervision:
         try:
             message, descriptors = self._reply()
             self.handle = descriptors[0]
+            self.forked = time.monotonic()  # that the zygote had to wait before it could fork is not the program's time
+            self.deadline = self.forked + self.deadline_s
             while (message := self._step()) is None:
                 pass
             while self.open:  # the writers are dead, so this ends at end-of-file
@@ -110,7 +111,7 @@ class Supervision:
     def _end_or_extend(self) -> None:
         """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to a bound."""
         waited = min(_queued_s(self.handle), MAX_GRACE * self.deadline_s)
-        self.deadline = self.started + self.deadline_s + waited
+        self.deadline = self.forked + self.deadline_s + waited
         if time.monotonic() > self.deadline:
             self._kill(End.TIMEOUT)
 

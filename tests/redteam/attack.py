@@ -157,4 +157,6 @@ class Secrets:
         file = folder / "secret.txt"
         file.write_text(token)
         file.chmod(0o644)
+        (folder / ".ssh").mkdir(mode=0o755)
+        (folder / ".ssh" / "id_rsa").write_text(token)
         return Secrets(token, file, folder)

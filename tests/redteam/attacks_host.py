@@ -221,7 +221,7 @@ if libc.syscall(0x40000000 | 41, 2, 1, 0) >= 0:
 
 HOST = [
     _read("etc_passwd", "/etc/passwd", "/etc/shadow", "/etc/hostname", naive=Naive.REACH),
-    _read("ssh_keys", "~/.ssh/id_rsa", "/root/.ssh/id_ed25519", "/root/.bashrc", "/root/.profile", naive=Naive.REACH),
+    _read("ssh_keys", "~/.ssh/id_rsa", "@FOLDER@/.ssh/id_rsa", "/root/.ssh/id_ed25519", "/root/.bashrc", "/root/.profile", naive=Naive.REACH),
     _read("planted_secret", "@FILE@", naive=Naive.REACH),
     _read("service_tokens", "/var/run/secrets/kubernetes.io/serviceaccount/token", "/run/secrets/token", "/root/.cache/huggingface/token"),
     _try("list_folders", "for path in ('/', '/root', '/home', '/tmp', '@FOLDER@'):\n    try:\n        print('BREACH', os.listdir(path))\n"

@@ -90,7 +90,10 @@ def test_attack_is_defeated(level: str, attack: Attack, graders: Callable[[str],
     # A program that runs into its deadline does so on every mode: one that drives the method and one that does not will do.
     modes = (Mode.STDOUT_MARKER, Mode.SENTINEL) if attack.slow else tuple(Mode)
     for mode in modes:
-        reward, audit = grader.grade(GradeJob("r", problem(attack.answers), mode, completion))
+        job = GradeJob("r", problem(attack.answers), mode, completion)
+        reward, audit = grader.grade(job)
+        if audit.status is Status.TIMEOUT and Status.TIMEOUT not in attack.statuses:
+            reward, audit = grader.grade(job)  # on a machine so busy that a second was not enough
         assert audit.status in attack.statuses, audit
         assert not audit.correct
         assert not audit.channel, audit
@@ -101,7 +104,7 @@ def test_attack_is_defeated(level: str, attack: Attack, graders: Callable[[str],
     assert descendants(os.getpid()) == before, "a process was left running, or the zygote was replaced"
     assert planted.file.read_text() == planted.token
     assert (planted.folder / "pass.txt").read_text() == "PASS"
-    assert sorted(path.name for path in planted.folder.iterdir()) == ["pass.txt", "secret.txt"]
+    assert sorted(path.name for path in planted.folder.iterdir()) == [".ssh", "pass.txt", "secret.txt"]
 
 
 @pytest.fixture(scope="module", params=LEVELS)

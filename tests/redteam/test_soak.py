@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
@@ -41,10 +42,11 @@ def make_jobs(planted: Secrets) -> list[GradeJob]:
 
 
 @pytest.mark.slow
-def test_soak() -> None:
+def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted = Secrets.plant()
     (planted.folder / "pass.txt").write_text("PASS")
     jobs = make_jobs(planted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     processes, descriptors = descendants(os.getpid()), len(list(Path("/proc/self/fd").iterdir()))
     answers: list[Audit] = []
     memory: list[int] = []
@@ -69,9 +71,11 @@ def test_soak() -> None:
         grader.close()
     assert descendants(os.getpid()) == processes
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
-    assert not any(grader._runner.folder.exists() for grader in graders)
+    assert list(tmp_path.iterdir()) == []
 
     assert Counter(audit.rollout_id for audit in answers) == Counter(job.rollout_id for job in jobs)
+    assert sorted(path.name for path in planted.folder.iterdir()) == [".ssh", "pass.txt", "secret.txt"]
+    assert planted.file.read_text() == planted.token
     shutil.rmtree(planted.folder)
     for audit in answers:
         assert audit.status is not Status.INFRA_ERROR and "infra" not in audit.notes, audit
