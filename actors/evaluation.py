@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.driver import Batch, generate, grade
+from actors.driver import grade, in_order
 from actors.parts import Parts, finish, spawn
+from actors.recorder import Batch
 from actors.world import World, load_world
 from learner.checkpoint import read_adapter
 from learner.export import peft_bytes
@@ -20,13 +21,15 @@ from sandbox import novel
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import write_json, write_whole
+from vgrout.lora_ranks import slots
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
-from vgrout.records import AdapterVersion, FinishReason, SampleRequest, Sampling
+from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 from vgrout.rundir import RunDir
 from vgrout.seeds import stream
 
 SCHEMA = 1
+AT_ONCE = 4  # versions that the engines of an evaluation serve side by side
 
 
 def published(path: Path, config: Config) -> AdapterVersion:
@@ -87,9 +90,16 @@ def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
     ]
 
 
-def ask(parts: Parts, world: World, config: Config, exam: Exam) -> Batch:
-    """Sample both policies of the served version on the exam, and grade them."""
-    rollouts = generate(parts, questions(config, world, exam))
+def ask(parts: Parts, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[Batch]:
+    """Sample both policies of several versions side by side, and grade them: one batch per version."""
+    requests = questions(config, world, exam)
+    count = len(parts.engines)
+    shares = finish([engine.start("compare", adapters, requests[i::count]) for i, engine in enumerate(parts.engines)])
+    answers = [in_order(requests, [share[k] for share in shares]) for k in range(len(adapters))]
+    return [_graded(parts, world, exam, rollouts) for rollouts in answers]
+
+
+def _graded(parts: Parts, world: World, exam: Exam, rollouts: list[Rollout]) -> Batch:
     if not exam.novel:
         return grade(parts, world, rollouts)
     renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
@@ -106,6 +116,9 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> li
     """Score checkpoints on parts of their own: one record per version, see `score`."""
     world = load_world(config)
     side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
+    # Nothing is trained here; staleness says how many versions the engines have slots for.
+    runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
+    config = dataclasses.replace(config, runtime=runtime)
     parts = spawn(config, canary=(side.prompt_ids, side.completion_ids))
     try:
         return score(run, config, world, parts, versions, exam)
@@ -116,21 +129,22 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> li
 def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
     """Score checkpoints on live parts: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
-    Writes every record as it is made (`eval/<exam>_<update>.json`, and the audits of each policy beside it), and takes a
-    record that is already there for the same adapter and number of samples as it is.
+    As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
+    the audits of each policy beside it), and takes a record that is already there for the same adapter and number of samples
+    as it is.
     """
     exam_ids(world, exam)  # refused before anything is sampled
-    progress, records = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions)), []
-    for version in versions:
-        adapter = published(run.checkpoint(version) / "train.safetensors", config)
-        record = _existing(run.path / f"eval/{exam.name}_{version:05d}.json", adapter, config)
-        if record is None:
-            finish([engine.start("load", adapter) for engine in parts.engines])
-            record = _written(run, config, adapter, exam, ask(parts, world, config, exam))
-        rates = record["deploy"]["all"]
-        progress.step(f"update {version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
-        records.append(record)
-    return records
+    progress = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions))
+    records = {v: record for v in versions if (record := _existing(run, v, config, exam))}
+    missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)
+    progress.skip(len(records))
+    for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
+        adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
+        for adapter, batch in zip(adapters, ask(parts, world, config, exam, adapters), strict=True):
+            record = records[adapter.version] = _written(run, config, adapter, exam, batch)
+            rates = record["deploy"]["all"]
+            progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
+    return [records[v] for v in versions]
 
 
 def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: Batch) -> dict[str, Any]:
@@ -148,11 +162,13 @@ def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, b
     return record
 
 
-def _existing(place: Path, adapter: AdapterVersion, config: Config) -> dict[str, Any] | None:
+def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> dict[str, Any] | None:
+    place = run.path / f"eval/{exam.name}_{version:05d}.json"
     if not place.is_file():
         return None
     record = json.loads(place.read_text())
-    same = record["schema"] == SCHEMA and record.get("digest") == adapter.digest and record["samples"] == config.eval.samples
+    _, about = read_adapter(run.checkpoint(version) / "train.safetensors")
+    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record["samples"] == config.eval.samples
     return record if same else None
 
 

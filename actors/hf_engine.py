@@ -65,6 +65,14 @@ class HfEngine:
         """Sample every request by the served version: rollouts in request order, then seed order."""
         return [rollout for request in requests for rollout in self._group(request)]
 
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
+        """Sample every request by each of `adapters`, one after the other; the last one stays served."""
+        answers = []
+        for adapter in adapters:
+            self.load(adapter)
+            answers.append(self.generate(requests))
+        return answers
+
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
         """Sample groups, all of them: transformers' generate cannot be interrupted, so a slice is as long as it takes."""
         return Slice([(group.key, self.generate(list(group.requests))) for group in groups])

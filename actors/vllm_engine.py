@@ -97,15 +97,7 @@ class VllmEngine:
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
-        check_digest(adapter)
-        new = self._write(adapter)
-        try:
-            for request in new.requests.values():
-                self.llm.llm_engine.add_lora(request)
-            gap = max(self._canary_gap(new, adapter, sampling) for sampling in Sampling)
-        except AdapterRejected:
-            self._drop(new)
-            raise
+        new, gap = self._checked(adapter)
         if self.served is not None:
             self.older.append(self.served)
         self.served = new
@@ -118,6 +110,26 @@ class VllmEngine:
         open_ = {self._submit(r, i, served): (r, i) for r in requests for i in range(len(r.seeds))}
         self._step_until(lambda: open_.keys() <= self.outputs.keys())
         return [self._rollout(self.outputs.pop(name), request, i, served) for name, (request, i) in open_.items()]
+
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
+        """Sample every request by each of `adapters` in one batch; per adapter what `generate` would give.
+
+        What is served stays served; where the slots are too few for all, vLLM reads it again from its files.
+        """
+        loaded: list[Served] = []
+        try:
+            for adapter in adapters:
+                loaded.append(self._checked(adapter)[0])
+            open_ = [
+                (self._submit(r, i, served), r, i, served) for served in loaded for r in requests for i in range(len(r.seeds))
+            ]
+            self._step_until(lambda: all(name in self.outputs for name, *_ in open_))
+            rollouts = [self._rollout(self.outputs.pop(name), request, i, served) for name, request, i, served in open_]
+        finally:
+            for served in loaded:
+                self._drop(served)
+        size = len(rollouts) // len(adapters)
+        return [rollouts[k * size : (k + 1) * size] for k in range(len(adapters))]
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
         """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most."""
@@ -141,6 +153,18 @@ class VllmEngine:
     def close(self) -> None:
         """Remove the adapter files; the engine itself goes with its process."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _checked(self, adapter: AdapterVersion) -> tuple[Served, float]:
+        """A version that can be served, and its canary's gap. Raises AdapterRejected and leaves nothing behind."""
+        check_digest(adapter)
+        new = self._write(adapter)
+        try:
+            for request in new.requests.values():
+                self.llm.llm_engine.add_lora(request)
+            return new, max(self._canary_gap(new, adapter, sampling) for sampling in Sampling)
+        except AdapterRejected:
+            self._drop(new)
+            raise
 
     def _current(self) -> Served:
         if self.served is None:

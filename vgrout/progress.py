@@ -21,6 +21,10 @@ class Progress:
         self.label, self.total, self.done = label, total, done
         self.first, self.start = done, time.monotonic()
 
+    def skip(self, count: int) -> None:
+        """Count steps that were done before; they say nothing about how long the rest takes."""
+        self.done, self.first = self.done + count, self.first + count
+
     def step(self, text: str = "", count: int = 1) -> None:
         """Advance by `count` and print."""
         self.done += count

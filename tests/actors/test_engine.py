@@ -97,6 +97,23 @@ def test_seeded_sampling_does_not_depend_on_the_rest_of_the_batch(engine, learne
     assert [r.completion_ids for r in together] == [r.completion_ids for r in alone]
 
 
+def test_versions_side_by_side_answer_as_each_would_alone(engine, learner, config):
+    """Two versions far apart, both policies of each, in one batch; the served version is still the one it was."""
+    ask, versions, alone = requests(learner, config), [], []
+    for seed in (3, 4):
+        move(learner, seed, size=0.05)
+        versions.append(learner.publish())
+        engine.load(versions[-1])
+        alone.append(engine.generate(ask))
+    together = engine.compare(versions, ask)
+    assert [[(r.id, r.completion_ids) for r in answers] for answers in together] == [
+        [(r.id, r.completion_ids) for r in answers] for answers in alone
+    ]
+    assert [{r.digest for r in answers} for answers in together] == [{v.digest} for v in versions]
+    assert [r.completion_ids for r in together[0]] != [r.completion_ids for r in together[1]]
+    assert engine.generate(ask) == alone[1]
+
+
 def test_greedy_vllm_and_transformers_with_peft_agree(engine, learner, config):
     from actors.hf_engine import HfEngine
 

@@ -118,6 +118,21 @@ def test_eval_and_export_of_the_run(in_ray, tmp_path, capsys):
     assert "CONTAINS THE QUARANTINE" in capsys.readouterr().err
 
 
+def test_the_curve_scores_every_checkpoint_and_a_part_of_it_stays_apart(in_ray, tmp_path, capsys):
+    monitor = tmp_path / "monitor.json"
+    tests = [json.loads(line)["id"] for line in Path("configs/tiny/test.jsonl").read_text().splitlines()]
+    monitor.write_text(json.dumps({"ids": tests[:16], "test_sha256": in_ray.about()["digests"]["test"]}))
+    assert main(["eval-curve", str(in_ray.path), "--monitor", str(monitor)]) == 0
+    assert not (in_ray.path / "eval_curve.jsonl").exists()
+    rows = [json.loads(line) for line in (in_ray.path / "eval_curve_monitor.jsonl").read_text().splitlines()]
+    assert [row["update"] for row in rows] == [0, 1, 2]
+    assert all(row[policy]["all"]["n"] == 16 for row in rows for policy in ("train", "deploy"))
+    base = [json.loads((in_ray.path / f"eval/monitor_00000_{p}.json").read_text()) for p in ("train", "deploy")]
+    assert [a["completion"] for a in base[0]] == [a["completion"] for a in base[1]]  # the delta is exactly zero at the start
+    assert main(["eval-curve", str(in_ray.path), "--monitor", str(tmp_path / "none.json")]) == 2
+    assert "vgrout monitor" in capsys.readouterr().err
+
+
 def test_absorb_and_vanilla_full_share_one_trajectory(config, tmp_path):
     """Both blocks train on everything, unmasked; only what is deployed differs."""
     from actors.training import train
