@@ -19,6 +19,7 @@ from vgrout import (
     fetch_command,
     grade_command,
     monitor_command,
+    report_command,
     suite_command,
     tiny_command,
     train_command,
@@ -37,6 +38,7 @@ COMMANDS = {
     "data": (data_command, "check problem files"),
     "tiny": (tiny_command, "build the tiny world (problems, pairs, tokenizer, model)"),
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
+    "report": (report_command, "print the tables, figures and checks of runs and suites"),
     "doctor": (doctor_command, "say what this machine can run"),
 }
 
