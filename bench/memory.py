@@ -35,8 +35,8 @@ from vgrout.records import GateLabel, Sample, Sampling
 from vgrout.shapes import QWEN3_4B, ModelShape, shape_of
 
 ROOT = Path(__file__).parents[1]
-SMALL = ModelShape(layers=3, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=18992, tied=True)
-SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=128", "rollout.prompt_limit=128",
+SMALL = ModelShape(layers=3, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=4096, tied=True)
+SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
               "train.micro_tokens=512", "runtime.learner_threads=1"]  # fmt: skip
 
 
