@@ -14,7 +14,7 @@ from actors.events import Key
 from actors.interrupt import Interrupted, RunStopped, stop_signals
 from actors.journal_file import Graded, Journal, Past
 from actors.parts import PartDied, Parts, finish
-from actors.recorder import Batch, Recorder
+from actors.recorder import Batch, Recorder, samples_for
 from actors.slices import index_of
 from actors.stream import Batch as Taken
 from actors.teaching import demonstrations, shown
@@ -125,7 +125,7 @@ class Driver:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
-        result = finish(self.parts.learner.start("update", batch.samples()))
+        result = finish(self.parts.learner.start("update", samples_for(self.config, self.world, batch)))
         clock.lap("update_s")
         canary_gap = self._publish(update + 1)
         clock.lap("publish_s")

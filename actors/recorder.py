@@ -1,6 +1,7 @@
 """What a run writes of its updates: metrics, rollouts and audits as JSON Lines, and checkpoints. The same in both modes.
 
-Invariant: audits go into their own file by this road only; rewards and audits meet in no record.
+Invariant: audits go into their own file by this road only; rewards and audits meet in no record. A teacher's rollouts are in
+rollouts.jsonl, marked by `author`, and in no rate.
 """
 
 import dataclasses
@@ -9,10 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from actors.teaching import Taught, taught
 from actors.world import World
 from vgrout.config import Config
 from vgrout.rates import by_mode
-from vgrout.records import Audit, Gated, Reward, Rollout, Sample
+from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
 from vgrout.rundir import RunDir
 
 
@@ -44,6 +46,16 @@ def sample_of(rollout: Rollout, reward: float) -> Sample:
     )
 
 
+def samples_for(config: Config, world: World, batch: Batch) -> list[Sample]:
+    """What the learner trains on: a batch's graded rollouts, and after them the teacher's of the same groups."""
+    return [*batch.samples(), *(one.sample() for one in taught(config, world, groups(batch)))]
+
+
+def groups(batch: Batch) -> list[int]:
+    """Ordinals of a batch's groups, ascending."""
+    return sorted({rollout.group for rollout in batch.rollouts})
+
+
 class Recorder:
     """Writes into one run directory."""
 
@@ -52,21 +64,30 @@ class Recorder:
 
     def update(self, update: int, batch: Batch, result: Any, extra: dict[str, Any]) -> dict[str, Any]:
         """Record an update that is done (`result`: the learner's UpdateResult); returns its line of metrics.jsonl."""
-        metrics = {"update": update, **rates(batch), **result.metrics, **extra}
-        rows = self._rows(update, batch, result.gated)
+        teacher = taught(self.config, self.world, groups(batch))
+        modes = self.world.modes
+        counts = {
+            "hint_free": sum(r.mode is Mode.GT_ONLY and modes[r.problem_id] is not Mode.GT_ONLY for r in batch.rollouts),
+            "teacher_rollouts": len(teacher),
+        }
+        metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra}
+        rows = self._rows(update, batch, teacher, result.gated)
         self.run.append("rollouts.jsonl", rows)
         self.run.append("audits.jsonl", [{"update": update, **dataclasses.asdict(a)} for a in batch.audits])
         self.run.append("metrics.jsonl", [metrics])
         return metrics
 
-    def _rows(self, update: int, batch: Batch, gated: list[Gated]) -> list[dict[str, Any]]:
+    def _rows(self, update: int, batch: Batch, teacher: list[Taught], gated: list[Gated]) -> list[dict[str, Any]]:
         by_id = {g.rollout_id: dataclasses.asdict(g) for g in gated}
-        rows = []
-        for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True):
-            said = by_id.get(rollout.id, {"score": None, "label": None, "advantage": None, "skipped": True})
+        rows = [
+            {**dataclasses.asdict(rollout), "author": Author.STUDENT, "reward": reward.value}
+            for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True)
+        ]
+        rows += [one.row() for one in teacher]
+        for row in rows:
+            said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
             said.pop("rollout_id", None)
-            text = {"prompt": self.world.tokenizer.decode(rollout.prompt_ids), "reward": reward.value}
-            rows.append({"update": update, **dataclasses.asdict(rollout), **text, **said})
+            row |= {"update": update, "prompt": self.world.tokenizer.decode(row["prompt_ids"]), **said}
         return rows
 
     def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:
@@ -80,7 +101,7 @@ class Recorder:
 
 
 def rates(batch: Batch) -> dict[str, Any]:
-    """What metrics.jsonl says of a batch."""
+    """What metrics.jsonl says of a batch (of students only: it holds no other)."""
     table = by_mode(batch.audits)
     lengths = [len(r.completion_ids) for r in batch.rollouts]
     paid = [p.value for p in batch.rewards if p.value is not None]

@@ -23,7 +23,7 @@ from actors.interrupt import Interrupted, RunStopped, StopFlag, stop_signals
 from actors.journal_file import Graded, Journal, Past
 from actors.ledger import Ledger
 from actors.parts import Parts, handles
-from actors.recorder import Recorder
+from actors.recorder import Recorder, samples_for
 from actors.slices import Group, Slice
 from actors.stream import Batch, Pace, Stream
 from actors.watchdog import Watchdog, Whereabouts
@@ -272,7 +272,7 @@ class RayCarrier:
             self.progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
             return [e.Updated(update + 1)]
 
-        self._expect(self.parts[e.LEARNER].start("update", batch.samples()), e.LEARNER, done)
+        self._expect(self.parts[e.LEARNER].start("update", samples_for(self.config, self.world, batch)), e.LEARNER, done)
 
     def _published(self, adapter: Any, version: int) -> list[e.Event]:
         self.adapter = adapter

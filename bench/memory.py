@@ -2,7 +2,7 @@
 
     python -m bench.memory                                   # GPU: Qwen3-4B's shape at the `fast` size
     python -m bench.memory --set train.micro_tokens=8192     # any field of configs/qwen3-4b-fast.toml
-    python -m bench.memory --small [--dtype float32]         # anywhere: an eighth as wide, 4 layers
+    python -m bench.memory --small [--dtype float32]         # anywhere: an eighth as wide, 3 layers
 
 Needs torch, transformers and this checkout, neither Ray nor vLLM. On a GPU the peak is what torch's allocator reserved; on the
 CPU it is the bytes of all live tensors, counted op by op, without the plan's `runtime` term (the CUDA context).
@@ -35,9 +35,9 @@ from vgrout.records import GateLabel, Sample, Sampling
 from vgrout.shapes import QWEN3_4B, ModelShape, shape_of
 
 ROOT = Path(__file__).parents[1]
-SMALL = ModelShape(layers=4, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=18992, tied=True)
-SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=6", "rollout.max_new_tokens=128", "rollout.prompt_limit=192",
-              "train.micro_tokens=640", "runtime.learner_threads=1"]  # fmt: skip
+SMALL = ModelShape(layers=3, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=4096, tied=True)
+SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
+              "train.micro_tokens=512", "runtime.learner_threads=1"]  # fmt: skip
 
 
 class LiveBytes(TorchDispatchMode):
@@ -107,7 +107,7 @@ def longest_samples(config: Config, seed: int) -> list[Sample]:
 
 def measure(config: Config, labels: tuple[GateLabel, ...] = tuple(GateLabel)) -> dict[str, float]:
     """Peak bytes of two updates (the second has AdamW's moments from the start), rollouts labelled by turns from `labels`."""
-    learner = Learner(config, pairs.load(ROOT / "configs/tiny/pairs.jsonl"))
+    learner = Learner(config, pairs.load(ROOT / "configs/tiny/pairs.jsonl")[:4])
     route = learner.router.route
 
     def relabelled(*args: Any) -> Any:  # the c-probe runs as it does in training; random scores would all fall on one side

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.request import Request, urlopen
 
 import torch
+from huggingface_hub import hf_hub_url, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.utils import build_hf_headers
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -19,6 +22,7 @@ from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
 
+HUB_S = 10  # for the hub to say that a model is there
 CHUNK_TOKENS = 1024  # completion tokens whose logits exist at one time
 
 
@@ -64,9 +68,19 @@ def load_tokenizer(path: str) -> Any:
 
 
 def check_model_path(path: str) -> None:
-    """Raise UserError for a local path without a model, before the hub is asked for it."""
-    if path.startswith(("/", ".", "~")) and not (Path(path).expanduser() / "config.json").is_file():
-        raise UserError("model.path", f"{path} (no config.json there)", "a Hugging Face model folder or id")
+    """Raise UserError for a local path without a model, or a hub id that is neither in the cache nor to be had in time."""
+    if path.startswith(("/", ".", "~")):
+        if not (Path(path).expanduser() / "config.json").is_file():
+            raise UserError("model.path", f"{path} (no config.json there)", "a Hugging Face model folder or id")
+        return
+    try:
+        if isinstance(try_to_load_from_cache(path, "config.json"), str) or is_offline_mode():
+            return
+        # Asked once here: the hub's own client goes on trying for 25 s per file, and for many files.
+        request = Request(hf_hub_url(path, "config.json"), method="HEAD", headers=build_hf_headers())
+        urlopen(request, timeout=HUB_S).close()
+    except (OSError, ValueError) as error:  # unreachable, refused or unknown; not the form of an id
+        raise _no_model(path, error) from None
 
 
 def check_vocabulary(path: str, tokenizer: Any) -> None:

@@ -1,7 +1,8 @@
 """GPU memory of one learner and of one engine, term by term, with each term's formula.
 
 Invariant: terms are upper estimates of what is alive at the peak of an update; weights, adapter, gradients, optimizer
-and KV bytes are exact, `activations`, `step` and `runtime` are estimates, not yet measured on a GPU.
+and KV bytes are exact. `activations` was counted tensor by tensor on the CPU at a small shape (tests/learner/test_memory.py:
+bytes that a layer keeps; bench/memory.py: the peak of whole updates); on a GPU nothing was measured, `step` and `runtime` least.
 Letters: T tokens of a micro-batch, D hidden, Q and K query and key features, F MLP, V vocabulary, L layers, r rank of one
 block, p LoRA parameters per rank, b bytes per number of the base.
 """
@@ -51,8 +52,9 @@ def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[in
     """(bytes, formula) of the largest micro-batch of `tokens` tokens, forward and backward."""
     b = WIDTH[config.model.dtype]
     layer = layer_bytes_per_token(config, shape)
-    workspace = 5 * 4 * max(shape.mlp, shape.heads * shape.head_dim)  # fp32 branch outputs alive in the widest module
-    head = min(HEAD_CHUNK, tokens) * shape.vocabulary * (b + 16)
+    widest = max(shape.mlp, shape.heads * shape.head_dim)
+    workspace = widest * (10 if b == 2 else 8)  # an fp32 branch and its gradient, and a copy in the base's own precision
+    head = min(HEAD_CHUNK, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
     if config.train.gradient_checkpointing:
         kept = tokens * (shape.layers + 2) * shape.hidden * b
         total = kept + max(tokens * (layer + workspace), head)

@@ -69,3 +69,57 @@ def test_json_error_in_line_n(capsys, tmp_path, broken):
 
 def test_test_problems_that_are_also_training_problems(capsys, tmp_path):
     fails(capsys, tmp_path, f"data.test={Path('configs/tiny/train.jsonl').resolve()}")
+
+
+@pytest.fixture
+def wider_tokenizer(tmp_path):
+    """The tiny model with a tokenizer that has more ids than its embedding."""
+    import json
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree("configs/tiny/model", folder)
+    path = folder / "tokenizer.json"
+    about = json.loads(path.read_text())
+    top = max(token["id"] for token in about["added_tokens"])
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    extra = [{**about["added_tokens"][0], "id": top + n, "content": f"<|extra{n}|>"} for n in range(1, size + 1)]
+    path.write_text(json.dumps(about | {"added_tokens": [*about["added_tokens"], *extra]}))
+    return folder
+
+
+def test_a_tokenizer_with_more_ids_than_the_model(capsys, tmp_path, wider_tokenizer):
+    error = fails(capsys, tmp_path, f"model.path={wider_tokenizer}")
+    assert "model.path" in error and "ids up to" in error and "640" in error
+
+
+def test_a_checkpoint_of_another_base_or_rank():
+    from learner.checkpoint import adapter_bytes, optimizer_bytes, restore
+    from learner.learner import Learner
+    from vgrout import pairs
+    from vgrout.config import load
+    from vgrout.errors import UserError
+
+    authored = pairs.load(Path("configs/tiny/pairs.jsonl"))
+    config = load(Path("configs/tiny.toml"), sets=["lora.rank=4"])
+    learner = Learner(config, authored)
+    files = (
+        adapter_bytes(learner.lora, config.seed, learner.publish()),
+        optimizer_bytes(learner.lora, learner.optimizer, learner.router, 0),
+    )
+    for change, said in (("lora.rank=8", "A and B of"), ('lora.targets=["q_proj", "lm_head"]', "no module lm_head")):
+        other = Learner(load(Path("configs/tiny.toml"), sets=["lora.rank=4", change]), authored)
+        with pytest.raises(UserError, match=said):
+            restore(other.lora, other.optimizer, other.router, *files)
+
+
+def test_a_hub_id_that_cannot_be_had(tmp_path, monkeypatch):
+    """Offline or unknown, the answer is one message in seconds, not a wait."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "vgrout.cli", "train", "configs/tiny.toml", "--set", "model.path=nobody/no-such-model"]
+    command += ["--out", str(tmp_path / "run"), "--set", "runtime.backend=local"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
+    assert done.returncode == 2 and "model.path" in line and "no-such-model" in line and not (tmp_path / "run").exists()

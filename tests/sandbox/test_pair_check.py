@@ -92,11 +92,12 @@ def test_the_problems_are_not_of_the_benchmark(shared_problems: list[Problem], r
     theirs |= {name for row in recorded for name in re.findall(r"def (\w+)\(self", extract_code(row["completion"]) or "")}
     assert len(theirs) > 150
     assert mine & theirs == set()
-    assert {row["problem_id"] for row in ROWS} & {problem.id for problem in shared_problems} == set()
+    shared = SHARED / "leetcode_medhard_half.jsonl"
+    assert main(["data", "check", str(shared), "--pairs", str(PAIRS)]) == 0
     asked = {statement(problem.messages[-1].content) for problem in shared_problems}
     assert len(asked) == 58
     assert {statement(user_prompt(row)) for row in ROWS} & asked == set()
-    rows = [row for _, row in read_jsonl(SHARED / "leetcode_medhard_half.jsonl")]
+    rows = [row for _, row in read_jsonl(shared)]
     assert {row["prompt"][0]["content"] for row in [*rows, *ROWS]} == {rows[0]["prompt"][0]["content"]}
 
 

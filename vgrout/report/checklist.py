@@ -223,7 +223,10 @@ def _contamination(f: Findings) -> Line:
         checked += 1
         shared |= trained & (tested | set(run.facts.get("validation_ids", [])))
         newest, oldest = max(newest, max(trained)), min(oldest, min(tested))
-    text = f"{len(shared)} ids trained on and evaluated; newest training id {newest}, oldest test id {oldest} ({checked} runs)"
+    text = (
+        f"{len(shared)} ids trained on and evaluated; newest training id {newest}, oldest test id {oldest} ({checked} runs). "
+        "A run whose train, test and pairs share an id or a normalised prompt does not start"
+    )
     return Line(
         "Is the test split clean?", "no id in training and evaluation; every test id newer than every training id",
         decide(not shared and newest < oldest, bool(checked)), text if checked else "no finished run with its logs",

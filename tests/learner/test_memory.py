@@ -1,0 +1,72 @@
+"""The plan's activation terms against bytes counted on a real forward and backward, and the logits that exist at one time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.memory import SMALL, SMALL_SETS, LiveBytes, longest_samples, random_base
+from learner import model as model_file
+from learner.lora2r import Lora2r
+from learner.model import collate, load_model, logprobs_GT
+from vgrout.config import ModelConfig, load
+from vgrout.memory import HEAD_CHUNK, activation_bytes, layer_bytes_per_token
+
+
+def build(dtype, layers, vocabulary=1024):
+    """(config, shape, model, lora, batch) of the small shape at these layers."""
+    shape = replace(SMALL, layers=layers, vocabulary=vocabulary)
+    config = load(Path("configs/qwen3-4b-fast.toml"), arm="routev", sets=[f"model.dtype={dtype}", *SMALL_SETS])
+    with random_base(shape, dtype, "cpu") as folder:
+        model = load_model(ModelConfig(str(folder), dtype), "cpu")
+    lora = Lora2r(model, config.lora.targets, config.lora.rank, 1)
+    return config, shape, model, lora, collate(longest_samples(config, 1)[:1], "cpu")
+
+
+def kept_and_peak(model, lora, batch):
+    """Bytes alive after a forward pass with gradient, and the most alive through its backward, beyond the model's own."""
+    counter = LiveBytes()
+    for tensor in [*model.parameters(), *model.buffers()]:
+        counter.add(tensor)
+    own, off = counter.now, torch.zeros(len(batch.ids_GT), dtype=torch.bool)
+    with counter, lora.routed(off, off):
+        out = model.model(input_ids=batch.ids_GT, use_cache=False).last_hidden_state
+        kept = counter.now - own
+        out.float().sum().backward()
+    return kept, counter.peak - own
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bytes_that_a_layer_keeps_and_the_peak_beyond(dtype):
+    one, two = (kept_and_peak(*build(dtype, layers)[2:]) for layers in (1, 2))
+    config, shape, _, _, batch = build(dtype, 2)
+    tokens = batch.ids_GT.numel()
+    found = (two[0] - one[0]) / tokens
+    layer = layer_bytes_per_token(config, shape)
+    plain = replace(config, train=replace(config.train, gradient_checkpointing=False))
+    planned = activation_bytes(plain, replace(shape, vocabulary=1), tokens)[0]
+    print(f"{dtype}: kept per token and layer {found:.0f} B, formula {layer}; peak {two[1]} B, formula {planned}")
+    assert 0.9 < found / layer < 1.02  # an upper estimate, and not by much
+    assert 0.8 < two[1] / planned < 1.05
+
+
+def test_logits_of_a_whole_batch_never_exist(monkeypatch):
+    """The widest tensor over the vocabulary has CHUNK_TOKENS rows, forward and backward; the plan knows the same number."""
+    assert HEAD_CHUNK == model_file.CHUNK_TOKENS
+    monkeypatch.setattr(model_file, "CHUNK_TOKENS", 32)
+    config, shape, model, lora, batch = build("bfloat16", 1, vocabulary=4096)
+    rows = []
+
+    class Widest(LiveBytes):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.ndim and out.shape[-1] == shape.vocabulary:
+                rows.append(out.numel() // shape.vocabulary)
+            return out
+
+    with Widest(), lora.routed(torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)):
+        (-logprobs_GT(model, batch).sum()).backward()
+    assert int(batch.completion_GT.sum()) == config.rollout.max_new_tokens == 224
+    logits = [n for n in rows if n != shape.hidden]  # not the transposed weight of the head
+    assert max(logits) == 32 and len(logits) >= 7 * 2
