@@ -80,7 +80,7 @@ def _sentence(s: Sentence) -> str:
 
 def _panel(panel: Panel, svg: str) -> str:
     if not svg:
-        return f'<figure><div class="missing">missing: no finished run for “{html.escape(panel.caption)}”</div></figure>'
+        return f'<figure><div class="missing">missing (no finished run): {html.escape(panel.caption)}</div></figure>'
     return f"<figure>{svg}<figcaption>{html.escape(panel.caption)}</figcaption></figure>"
 
 
@@ -100,7 +100,7 @@ def _side(name: str, side: Completion) -> str:
 
 
 def _given(f: Findings) -> str:
-    runs = [r for r in f.evidence.runs if r.final and r.arm != "base"]
+    runs = [r for r in f.evidence.runs if r.final and not r.note]  # a note: a base taken from another run
     n = Counter(r.final["deploy"]["all"]["n"] for r in runs).most_common(1)
     asked = f"; {n[0][0]} completions per evaluation, {runs[0].final['samples']} per test problem" if n else ""
     temperature = f", T = {runs[0].config.eval.temperature:g}" if runs and runs[0].config else ""

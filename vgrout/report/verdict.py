@@ -62,8 +62,8 @@ def _sentence(f: Findings, a: str, b: str, d: Difference, shown: str, not_shown:
         absent = [arm for arm in (a, b) if not f.evidence.done(arm)] or [f"{a} and {b} of one seed"]
         return Sentence(Outcome.OPEN, f"{a} against {b} cannot be told: no finished run of {' or '.join(absent)}", rates)
     known = d.paired.n > 1 and d.problems > 0
-    collapse = " (with a solve collapse: see the next line)" if d.below and f.collapsed(a) else ""
-    claim = shown + collapse if d.below and known else not_shown
+    collapse = " (with a solve collapse)" if d.below and f.collapsed(a) else ""
+    claim = shown + collapse if d.below and known else f"{not_shown} ({_why_not(d)})"
     if not known:
         claim = (
             f"{a} against {b}: one seed, no interval over seeds"
@@ -73,10 +73,16 @@ def _sentence(f: Findings, a: str, b: str, d: Difference, shown: str, not_shown:
     return Sentence(decide(d.below, known), claim, f"difference {said(d)}; {rates}")
 
 
+def _why_not(d: Difference) -> str:
+    """Which of the two intervals is not below zero."""
+    over = [name for name, i in (("seeds", d.paired.interval), ("problems", d.prompts)) if not i.below_zero]
+    return f"the 95% interval over {' and that over '.join(over)} {'is' if len(over) == 1 else 'are'} not below zero"
+
+
 def _solve(f: Findings, arm: str) -> Sentence:
     band = f.solve_band(arm)
     rates = f"deployed solve: {arm} {spread(f.rate(arm, 'solve')).text}, base {spread(f.rate('base', 'solve')).text}"
-    text = f"{rates}, the base's 95% interval {interval(f.base_solve)}"
+    text = f"{rates}, the base's 95% interval {interval(f.base_solve)}; {arm} minus base {said(f.solve_to_base[arm])}"
     if not band:
         return Sentence(Outcome.OPEN, f"The solve rate of {arm} cannot be compared with the base's: a run is missing", rates)
     if band == "below":
