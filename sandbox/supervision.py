@@ -55,6 +55,7 @@ class Supervision:
         self.stdout, self.stdout_total = bytearray(), 0
         self.cause: End | None = None
         self.handle = -1
+        self.dead = False
         self.open: dict[int, Callable[[bytes], None]] = {}
         self._launch(program)
 
@@ -97,19 +98,25 @@ class Supervision:
         poller = select.poll()
         for descriptor in [*self.open, self.channel.fileno()]:
             poller.register(descriptor, select.POLLIN)
-        left = self.deadline - time.monotonic() if self.cause is None else REPLY_S
+        left = self.deadline - time.monotonic() if self.cause is None and not self.dead else REPLY_S
         ready = [descriptor for descriptor, _ in poller.poll(max(0.0, left) * 1e3)]
-        if not ready and self.cause is not None:
-            raise TimeoutError("the zygote reports no end of a killed program")
+        if not ready and (self.cause is not None or self.dead):
+            raise TimeoutError("the zygote reports no end of a dead program")
         self._drain([one for one in ready if one in self.open])
         if self.channel.fileno() in ready:  # first, so that a program that ended in time is not late because this side was
             return self._reply()[0]
-        if self.cause is None and time.monotonic() > self.deadline:
+        if self.cause is None and not self.dead and time.monotonic() > self.deadline:
             self._end_or_extend()
         return None
 
     def _end_or_extend(self) -> None:
-        """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to a bound."""
+        """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to a bound.
+
+        A program that is dead by now has only its report outstanding: that the zygote is slow to send it is no timeout.
+        """
+        self.dead = _is_dead(self.handle)
+        if self.dead:
+            return
         waited = min(_queued_s(self.handle), MAX_GRACE * self.deadline_s)
         self.deadline = self.forked + self.deadline_s + waited
         if time.monotonic() > self.deadline:
@@ -154,6 +161,13 @@ class Supervision:
         for descriptor in [*self.open, *([self.handle] if self.handle >= 0 else [])]:
             os.close(descriptor)
         self.open, self.handle = {}, -1
+
+
+def _is_dead(handle: int) -> bool:
+    """Whether the process of a pidfd has ended; its zygote need not have reaped it."""
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _queued_s(handle: int) -> float:

@@ -21,6 +21,7 @@ from vgrout.records import Audit, GradeJob, Mode, Status
 
 JOBS = 5_000
 WORKERS = 2
+DEADLINE_S = 3.0  # a right program may take long on a busy machine; 20 of the hostile ones run into it
 WRONG = "```python\nclass Solution:\n    def solve(self, n):\n        return 0\n    def run_tests(self):\n        pass\n```"
 
 
@@ -50,7 +51,7 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes, descriptors = descendants(os.getpid()), len(list(Path("/proc/self/fd").iterdir()))
     answers: list[Audit] = []
     memory: list[int] = []
-    graders = [Grader("L2", 1.0) for _ in range(WORKERS)]
+    graders = [Grader("L2", DEADLINE_S) for _ in range(WORKERS)]
     zygotes = descendants(os.getpid()) - processes
 
     def work(place: int) -> None:

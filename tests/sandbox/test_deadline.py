@@ -1,14 +1,19 @@
 """The deadline is wall-clock time less what a program spent queueing for a processor, and no more than four times itself."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from small_problems import grade, make_problem
 
+from sandbox import supervision
 from sandbox.grade import Grader
 from vgrout.records import Case, Status
 
@@ -53,3 +58,39 @@ def test_queueing_is_not_the_programs_fault(crowded: None) -> None:
 def test_work_beyond_the_deadline_is_cut() -> None:
     with Grader("L2", 0.5) as grader:
         assert grade(grader, make_problem([Case((), {}, 1)]), WORK.format(seconds=30))[1].status is Status.TIMEOUT
+
+
+def hold_zygote(grader: Grader, seconds: float) -> None:
+    """Stop the zygote once it has forked a program, and let it go on later."""
+    zygote = grader._runner._process.pid
+    children = Path(f"/proc/{zygote}/task/{zygote}/children")
+    while not children.read_text():
+        time.sleep(0.005)
+    os.kill(zygote, signal.SIGSTOP)
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):
+        os.kill(zygote, signal.SIGCONT)
+
+
+SHORT = "import time\nclass Solution:\n    def solve(self):\n        time.sleep(0.2)\n        return 1\n"
+
+
+def test_a_program_that_is_dead_in_time_is_not_late_because_the_zygote_is() -> None:
+    with Grader("L2", 2.0) as grader:
+        holder = threading.Thread(target=hold_zygote, args=(grader, 2.6))
+        holder.start()
+        _, audit = grade(grader, make_problem([Case((), {}, 1)]), SHORT)
+        holder.join()
+    assert (audit.status, "infra" in audit.notes) == (Status.PASS, False)
+    assert audit.ms > 2000, "the zygote was not held beyond the deadline, so this test has shown nothing"
+
+
+def test_a_zygote_that_never_reports_is_an_infrastructure_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "REPLY_S", 0.5)
+    with Grader("L2", 1.0) as grader:
+        holder = threading.Thread(target=hold_zygote, args=(grader, 2.5))
+        holder.start()
+        _, audit = grade(grader, make_problem([Case((), {}, 1)]), SHORT)
+        holder.join()
+    assert audit.status is Status.PASS, "the second attempt, on a fresh zygote"
+    assert len(audit.notes["infra"]) == 1 and "no end of a dead program" in audit.notes["infra"][0]
