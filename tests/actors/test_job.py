@@ -1,76 +1,77 @@
-"""The same training command under `ray job submit` on a local Ray with token authentication, as the README says."""
+"""The training command under `ray job submit` with token authentication, as the README says: on one node, and on three."""
 
-import os
-import shutil
-import signal
-import socket
+import json
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from ray_nodes import BIN, ray_nodes
 
 from vgrout.rundir import RunDir
 
-pytestmark = [pytest.mark.cluster, pytest.mark.engine]
-BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.cluster
+SMALL = ["rollout.prompts=2", "rollout.samples=2", "runtime.graders=1"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def train_words(out, *sets):
+    words = ["vgrout", "train", "configs/tiny.toml", "--arm", "vanilla", "--seed", "5", "--out", str(out)]
+    return [*words, *(x for s in (*SMALL, *sets) for x in ("--set", s))]
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A head node of its own: own HOME, ports, temp folder and token; ended with its whole process group."""
-    home = tmp_path / "home"
-    home.mkdir()
-    temp = Path("/tmp") / f"vg{os.getpid()}"  # Ray's sockets need a short path
-    ours = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    env = ours | {"HOME": str(home), "RAY_AUTH_MODE": "token", "PATH": f"{BIN}:{os.environ['PATH']}"}
-    subprocess.run([BIN / "ray", "get-auth-token", "--generate"], env=env, check=True, capture_output=True)
-    dashboard = free_port()
-    options = ["--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
-    options += ["--num-cpus=4", f"--temp-dir={temp}", "--disable-usage-stats", f"--ray-client-server-port={free_port()}"]
-    # The job agent's port is fixed by default: beside another Ray on the machine, no agent would be available.
-    options += [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
-    log = (tmp_path / "head.log").open("wb")
-    command = [BIN / "ray", "start", *options]
-    head = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{dashboard}"
-        deadline = time.monotonic() + 120
-        # The dashboard answers before its job agent does; a job that does nothing tells when both are there.
-        while subprocess.run(
-            [BIN / "ray", "job", "submit", "--address", address, "--", "true"], env=env, capture_output=True
-        ).returncode:
-            assert head.poll() is None and time.monotonic() < deadline, (tmp_path / "head.log").read_text()
-        yield address, env
-    finally:
-        os.killpg(head.pid, signal.SIGTERM)
-        try:
-            head.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
-        log.close()
-        shutil.rmtree(temp, ignore_errors=True)
-
-
-def test_train_as_a_submitted_job(cluster, tmp_path):
-    address, env = cluster
+@pytest.mark.engine
+def test_train_as_a_submitted_job(tmp_path):
     out = tmp_path / "run"
-    sets = ["train.updates=1", "rollout.prompts=2", "rollout.samples=2", "runtime.graders=1", "runtime.kv_cache_mib=64"]
-    command = ["vgrout", "train", "configs/tiny.toml", "--arm", "vanilla", "--seed", "5", "--out", str(out)]
-    command += [x for s in sets for x in ("--set", s)]
-    submit = [BIN / "ray", "job", "submit", "--address", address, "--working-dir", ".", "--", *command]
-    done = subprocess.run(submit, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    run = RunDir.open(out)
-    assert run.checkpoints() == [0, 1] and (out / "deploy/adapter_model.safetensors").is_file()
-    # Without the token nothing gets in.
-    stranger = env | {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "0" * 64}
-    refused = subprocess.run([BIN / "ray", "job", "list", "--address", address], env=stranger, capture_output=True, text=True)
-    assert refused.returncode != 0 and "token authentication is enabled" in refused.stdout + refused.stderr
+    with ray_nodes(tmp_path) as nodes:
+        done = nodes.job("submit", "--working-dir", ".", "--", *train_words(out, "train.updates=1", "runtime.kv_cache_mib=64"))
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        run = RunDir.open(out)
+        assert run.checkpoints() == [0, 1] and (out / "deploy/adapter_model.safetensors").is_file()
+        # Without the token nothing gets in.
+        stranger = nodes.env | {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "0" * 64}
+        command = [BIN / "ray", "job", "list", "--address", nodes.dashboard]
+        refused = subprocess.run(command, env=stranger, capture_output=True, text=True)
+        assert refused.returncode != 0 and "token authentication is enabled" in refused.stdout + refused.stderr
+
+
+@pytest.mark.slow
+def test_three_nodes_one_lost_under_way_and_the_export_fetched(tmp_path):
+    """Parts on all three nodes; the node of the learner or of the engine is killed while an update is being sampled."""
+    out, moments = tmp_path / "run", tmp_path / "moments"
+    moments.mkdir()
+    (moments / "hold-generate-1").touch()
+    sets = ["train.updates=3", "train.checkpoint_every=1", "runtime.engine=hf", "runtime.placement=spread", "lora.rank=8"]
+    with ray_nodes(tmp_path, workers=2, cpus=2) as nodes:
+        variables = json.dumps({"env_vars": {"VGROUT_MOMENTS": str(moments)}})
+        words = ["--submission-id", "three", "--no-wait", "--working-dir", ".", "--runtime-env-json", variables]
+        submitted = nodes.job("submit", *words, "--", *train_words(out, *sets))
+        assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+        wait_until((moments / "generate-1").exists, nodes)
+        pids = json.loads((moments / "generate-1").read_text())
+        at = {part: nodes.node_of(pid) for part, pid in pids.items() if part != "driver"}
+        assert {node for part, node in at.items() if part.startswith("grader")} == {0, 1, 2}
+        assert at["learner"] != at["engine-0"]
+        lost = max(at["learner"], at["engine-0"])  # not the head
+        nodes.kill(lost)
+        (moments / "hold-generate-1").unlink()
+        wait_until((out / "deploy/vgrout.json").exists, nodes)
+        wait_until(lambda: "SUCCEEDED" in nodes.job("status", "three").stdout, nodes)
+        logs = nodes.job("logs", "three").stdout
+        assert "update 3/3" in logs and "died" in logs
+        deaths = {row["part"] for row in map(json.loads, (out / "fleet.jsonl").read_text().splitlines())}
+        assert deaths >= {part for part, node in at.items() if node == lost}
+        run = RunDir.open(out)
+        assert [m["update"] for m in run.read("metrics.jsonl")] == [0, 1, 2] and run.checkpoints()[-1] == 3
+        fetch = [BIN / "vgrout", "fetch", str(out), str(tmp_path / "here"), "--address", nodes.gcs]
+        fetched = subprocess.run(fetch, env=nodes.env, capture_output=True, text=True, timeout=120)
+        assert fetched.returncode == 0, fetched.stderr
+        name = "deploy/adapter_model.safetensors"
+        assert (tmp_path / "here" / name).read_bytes() == (out / name).read_bytes()
+
+
+def wait_until(there, nodes, patience_s=420):
+    """Wait until `there()`, as long as the job has not failed."""
+    until = time.monotonic() + patience_s
+    while not there():
+        log = nodes.job("logs", "three").stdout
+        assert "FAILED" not in nodes.job("status", "three").stdout and time.monotonic() < until, log[-4000:]
+        time.sleep(1)
