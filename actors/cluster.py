@@ -6,6 +6,7 @@ one UserError within a minute; after `reserve` every actor has its seat, and `re
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from vgrout.placement import GRADER_CPUS, Placement, Seat, grader_bundle, place
 
 ANSWER_S = 10  # for a Ray head to answer at its address; without this check `ray.init` retries for 163 s and then exits
 RESERVE_S = 40  # for Ray to find room
+STARTS = 3  # attempts to start a Ray here
 
 
 def check_address(address: str, where: str) -> None:
@@ -55,8 +57,21 @@ def connect(config: Config) -> None:
             join(os.environ["RAY_ADDRESS"], "RAY_ADDRESS")
         else:
             # Shares of a core are bookkeeping: a small machine runs what it is asked to, only slower.
-            join(None, "ray", include_dashboard=False, num_cpus=max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1))
+            _start(max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1))
     check_resources(config, ray.cluster_resources())
+
+
+def _start(cpus: int) -> None:
+    """A Ray of this process's own. Ray gives its node 30 s to come up, which a busy machine can miss: tried STARTS times."""
+    for attempt in range(1, STARTS + 1):
+        try:
+            return join(None, "ray", include_dashboard=False, num_cpus=cpus)
+        except Exception as error:  # Ray raises no class of its own for this
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            print(f"vgrout: Ray did not come up in time (attempt {attempt} of {STARTS})", file=sys.stderr, flush=True)
+    raise UserError("ray", f"no node came up in {STARTS} attempts", "a machine that is less busy, or RAY_ADDRESS of a cluster")
 
 
 def _need(config: Config) -> dict[str, float]:
