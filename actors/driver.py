@@ -100,7 +100,7 @@ class Driver:
 
     def run(self, first: int = 0) -> None:
         """Train updates `first` to the last. Raises Interrupted after the update in which SIGINT or SIGTERM arrived."""
-        progress = Progress(f"{self.config.arm} seed {self.config.seed}: update", self.config.train.updates, first)
+        progress = self._progress(first)
         with stop_signals() as flag, Watchdog(self.config.runtime.watchdog_s, self.run_dir.path, self.where) as self.watchdog:
             if first == 0:
                 self._checkpoint(0)
@@ -115,11 +115,15 @@ class Driver:
                     self._checkpoint_if_due(update + 1, stop)
                 except PartDied as death:
                     update, published = self._recover(str(death)), False
+                    progress = self._progress(update)
                     continue
                 update, published = update + 1, True
                 progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
                 if stop:
                     raise Interrupted(stop)
+
+    def _progress(self, first: int) -> Progress:
+        return Progress(f"{self.config.arm} seed {self.config.seed}: update", self.config.train.updates, first)
 
     def _update(self, update: int) -> dict[str, Any]:
         """Sample, grade, update, publish, record."""
