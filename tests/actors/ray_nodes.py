@@ -77,7 +77,7 @@ def ray_nodes(folder: Path, workers: int = 0, cpus: int = 4) -> Iterator[Nodes]:
 
     try:
         start([*head, f"--ray-client-server-port={free_port()}"])
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         # The dashboard answers before its job agent does; a job that does nothing tells when both are there.
         while nodes.job("submit", "--", "true").returncode:
             assert nodes.processes[0].poll() is None and time.monotonic() < deadline, (folder / "ray.log").read_text()
