@@ -61,26 +61,36 @@ def ray_nodes(folder: Path, workers: int = 0, cpus: int = 4) -> Iterator[Nodes]:
     temp = Path("/tmp") / f"vg{os.getpid()}"  # Ray's sockets need a short path
     ours = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env = ours | {"HOME": str(home), "RAY_AUTH_MODE": "token", "PATH": f"{BIN}:{os.environ['PATH']}"}
-    env |= {"RAY_raylet_start_wait_time_s": "120"}  # a busy machine takes longer than the 30 s that Ray allows
     subprocess.run([BIN / "ray", "get-auth-token", "--generate"], env=env, check=True, capture_output=True)
     port, dashboard = free_port(), free_port()
     head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={temp}"]
     nodes = Nodes(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", env)
-    log = (folder / "ray.log").open("wb")
 
     def start(options: list[str]) -> None:
-        # The job agent's ports are fixed by default: beside another node on the machine, no agent would be available.
-        agent = [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+        """Start a node and wait until it is up. Ray gives itself 30 s, which a busy machine exceeds: three tries."""
         fixed = ["--block", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", "--disable-usage-stats"]
-        command = [str(BIN / "ray"), "start", *options, *agent, *fixed]
-        nodes.processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
+        place = len(nodes.processes)
+        for attempt in range(3):
+            # The job agent's ports are fixed by default: beside another node on the machine, no agent would be available.
+            agent = [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+            log = folder / f"node-{place}-{attempt}.log"
+            with log.open("wb") as file:
+                command = [str(BIN / "ray"), "start", *options, *agent, *fixed]
+                process = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+            nodes.processes[place:] = [process]
+            while process.poll() is None:
+                if b"Ray runtime started" in log.read_bytes():
+                    return
+                time.sleep(0.2)
+            stop(process)
+        raise AssertionError(log.read_text()[-3000:])
 
     try:
         start([*head, f"--ray-client-server-port={free_port()}"])
         deadline = time.monotonic() + 300
         # The dashboard answers before its job agent does; a job that does nothing tells when both are there.
         while nodes.job("submit", "--", "true").returncode:
-            assert nodes.processes[0].poll() is None and time.monotonic() < deadline, (folder / "ray.log").read_text()
+            assert nodes.processes[0].poll() is None and time.monotonic() < deadline
         for _ in range(workers):
             start([f"--address={nodes.gcs}"])
         # A job that starts before a node has joined would be placed without it.
@@ -91,7 +101,6 @@ def ray_nodes(folder: Path, workers: int = 0, cpus: int = 4) -> Iterator[Nodes]:
     finally:
         for process in reversed(nodes.processes):
             stop(process)
-        log.close()
         shutil.rmtree(temp, ignore_errors=True)
 
 
