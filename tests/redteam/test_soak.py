@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import pytest
 from attack import Secrets, correct, problem
@@ -96,6 +97,8 @@ def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planted.file.read_text() == planted.token
     shutil.rmtree(planted.folder)
     assert not faults, faults[:3]
-    early, late = max(memory[5:15]), max(memory[-10:])
-    print(f"resident memory of the trusted side: {early >> 20} MiB after 500 to 1,500 gradings, {late >> 20} MiB at the end")
+    # Medians: a sample that is taken while the other worker holds a flood's capped output is some MiB above its neighbours.
+    early, late = median(memory[5:15]), median(memory[-10:])
+    text = f"{early / 2**20:.1f} MiB after 500 to 1,500 gradings, {late / 2**20:.1f} MiB after 4,000 to 5,000"
+    print(f"resident memory of the trusted side: {text}")
     assert late <= 1.05 * early
