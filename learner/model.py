@@ -69,7 +69,7 @@ def load_tokenizer(path: str) -> Any:
 
 def check_model_path(path: str) -> None:
     """Raise UserError for a local path without a model, or a hub id that is neither in the cache nor to be had in time."""
-    if path.startswith(("/", ".", "~")):
+    if path.startswith(("/", ".", "~")) or Path(path).is_dir():  # as transformers reads it: a folder that is there is the model
         if not (Path(path).expanduser() / "config.json").is_file():
             raise UserError("model.path", f"{path} (no config.json there)", "a Hugging Face model folder or id")
         return
