@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
@@ -17,15 +17,14 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from actors import events as e
 from actors import moments
 from actors.adapter import AdapterRejected
+from actors.drive import drive, new_stream
 from actors.driver import grade_jobs, join, requests_for
-from actors.fleet import Fleet, Limits
 from actors.interrupt import Interrupted, RunStopped, StopFlag, stop_signals
 from actors.journal_file import Graded, Journal, Past
-from actors.ledger import Ledger
 from actors.parts import Parts, handles
 from actors.recorder import Recorder, samples_for
 from actors.slices import Group, Slice
-from actors.stream import Batch, Pace, Stream
+from actors.stream import Batch
 from actors.watchdog import Watchdog, Whereabouts
 from actors.world import World
 from vgrout.config import Config
@@ -33,35 +32,6 @@ from vgrout.errors import UserError
 from vgrout.progress import Progress
 from vgrout.records import Rollout
 from vgrout.rundir import RunDir
-
-NEVER = float("inf")
-
-
-class Carrier(Protocol):
-    """Who carries actions out: real parts (RayCarrier) or a simulator."""
-
-    def now(self) -> float:
-        """Seconds on the clock of this world."""
-        ...
-
-    def do(self, action: e.Action) -> None:
-        """Begin to carry an action out; its answer comes from `wait`."""
-        ...
-
-    def wait(self) -> list[e.Event]:
-        """Wait until something has happened; what it was. A Tick at least once a second."""
-        ...
-
-
-def drive(stream: Stream, carrier: Carrier) -> e.End:
-    """Run to the end. This loop is the whole of the asynchronous driver, here and in the simulator."""
-    actions = stream.begin(carrier.now())
-    while True:
-        for action in actions:
-            carrier.do(action)
-        if stream.ended:
-            return stream.ended
-        actions = [action for event in carrier.wait() for action in stream.on(event, carrier.now())]
 
 
 def stream_run(config: Config, world: World, parts: Parts, run: RunDir, past: Past) -> None:
@@ -82,38 +52,6 @@ def stream_run(config: Config, world: World, parts: Parts, run: RunDir, past: Pa
         raise RunStopped(end.why)
     if end.outcome is e.Outcome.STOPPED and flag.signum:
         raise Interrupted(flag.signum)
-
-
-def new_stream(
-    config: Config, engines: list[str], graders: list[str], checkpoint: int, state: dict[str, Any], past: Past
-) -> Stream:
-    """The decisions' state at a checkpoint: the ledger as it was then, with what the journal knows beyond it."""
-    r, rollout = config.runtime, config.rollout
-    ledger = Ledger(state.get("frontier", checkpoint * rollout.prompts), state.get("ahead", ()))
-    ledger.settle(key.ordinal for batch in past.batches for key in batch.keys)
-    ledger.settle(past.dropped)
-    version = checkpoint + len(past.batches)
-    for key, graded in past.groups.items():
-        if graded.version <= version:  # written by a version that was lost with its batch: sampled again
-            ledger.adopt(key.ordinal, key.attempt, graded.version)
-    # A grader works through a group program by program; only a silence longer than all their deadlines is one.
-    grading = 60 + 6 * rollout.samples * r.grade_deadline_s
-    pace = Pace(
-        prompts=rollout.prompts,
-        updates=config.train.updates,
-        max_staleness=r.max_staleness,
-        checkpoint_every=config.train.checkpoint_every,
-        engine_groups=max(1, r.max_num_seqs // rollout.samples),
-    )
-    return Stream(
-        pace,
-        Fleet(engines, Limits(r.suspect_s, r.dead_s, r.restarts, r.engine_floor), current=-1),
-        Fleet(graders, Limits(grading, grading, r.restarts, 1)),
-        Fleet([e.LEARNER], Limits(NEVER, NEVER, r.restarts, 1)),  # an update takes what it takes; the watchdog looks on
-        ledger,
-        checkpoint=checkpoint,
-        replay=past.batches,
-    )
 
 
 @dataclass(frozen=True)
