@@ -1,7 +1,8 @@
 """The asynchronous driver's loop: decisions (stream.py) on one side, whoever carries them out on the other.
 
-Real parts (streaming.py) and the simulator (simulate.py) go through this loop and begin from `new_stream`; neither Ray nor
-files are known here. Invariant: what an action led to is taken in before any decision after it, in the order it was heard.
+Real parts (streaming.py) and the simulator (simulation.py) go through this loop and begin from `new_stream`; neither Ray nor
+files are known here. Invariant: events are decided on in the order in which they were heard, and every action that followed is
+begun before the next ones are listened for.
 """
 
 from typing import Any, Protocol

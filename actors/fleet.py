@@ -8,6 +8,7 @@ a HEALTHY part is given work; with fewer than `floor` parts that are not RETIRED
 Graders have no weights: their current version is always 0.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,9 @@ class Health(StrEnum):
     RESTARTING = "restarting"
     STALE = "stale"
     RETIRED = "retired"
+
+
+UP = (Health.HEALTHY, Health.SUSPECT, Health.STALE)
 
 
 @dataclass
@@ -50,6 +54,9 @@ class Fleet:
     def __init__(self, names: Iterable[str], limits: Limits, current: int = 0) -> None:
         self.members = {name: Member() for name in names}
         self.limits, self.current = limits, current
+        # Indexes: with hundreds of parts, no event may cost a walk over all of them.
+        self._healthy: dict[str, None] = {}
+        self._count = Counter(member.health for member in self.members.values())
 
     def publish(self, version: int) -> None:
         """A new version is current. HEALTHY parts go on serving theirs until they have loaded it; STALE ones need it."""
@@ -64,18 +71,18 @@ class Fleet:
         member = self.members[name]
         member.asked = None
         if member.health is Health.SUSPECT:
-            member.health = Health.HEALTHY
+            self._become(name, Health.HEALTHY)
 
     def silent(self, now: float) -> list[str]:
         """Mark parts that have owed an answer for too long; the names of those that are to be declared dead."""
         dead = []
         for name, member in self.members.items():
-            if member.asked is None or member.health in (Health.DEAD, Health.RESTARTING, Health.RETIRED):
+            if member.asked is None or member.health not in UP:
                 continue
             if now - member.asked >= self.limits.dead_s:
                 dead.append(name)
             elif now - member.asked >= self.limits.suspect_s and member.health is Health.HEALTHY:
-                member.health = Health.SUSPECT
+                self._become(name, Health.SUSPECT)
         return dead
 
     def died(self, name: str) -> bool:
@@ -83,40 +90,50 @@ class Fleet:
         member = self.members[name]
         member.version, member.asked = -1, None
         if member.restarts >= self.limits.restarts:
-            member.health = Health.RETIRED
+            self._become(name, Health.RETIRED)
             return False
-        member.health = Health.DEAD
+        self._become(name, Health.DEAD)
         return True
 
     def restarting(self, name: str) -> None:
         """Its new process is being started. Only from DEAD."""
         member = self.members[name]
         assert member.health is Health.DEAD, member
-        member.health, member.restarts = Health.RESTARTING, member.restarts + 1
+        member.restarts += 1
+        self._become(name, Health.RESTARTING)
 
     def started(self, name: str) -> None:
         """Its new process is up, with whatever it came up with: STALE until a load of the current version completes."""
         member = self.members[name]
         assert member.health is Health.RESTARTING, member
-        member.health, member.version = Health.STALE, -1
+        member.version = -1
+        self._become(name, Health.STALE)
 
     def loaded(self, name: str, version: int) -> None:
         """It serves `version` now. A STALE part becomes HEALTHY only where that is the current one."""
         member = self.members[name]
-        if member.health in (Health.DEAD, Health.RESTARTING, Health.RETIRED):
+        if member.health not in UP:
             return  # an answer of the process that died
         member.version = version
         if member.health is Health.STALE and version == self.current:
-            member.health = Health.HEALTHY
+            self._become(name, Health.HEALTHY)
 
     def serving(self) -> list[str]:
         """Names of the parts that may be given work."""
-        return [name for name, member in self.members.items() if member.health is Health.HEALTHY]
+        return list(self._healthy)
 
-    def behind(self) -> list[str]:
-        """Names of the parts that are up and do not have the current version."""
-        up = (Health.HEALTHY, Health.SUSPECT, Health.STALE)
-        return [name for name, m in self.members.items() if m.health in up and m.version != self.current]
+    def up(self) -> int:
+        """How many parts have a process: those that serve, and those that will once they answer or have loaded."""
+        return sum(self._count[health] for health in UP)
+
+    def serves(self, name: str) -> bool:
+        """May the part be given work?"""
+        return name in self._healthy
+
+    def behind(self, name: str) -> bool:
+        """Is the part up, without the current version?"""
+        member = self.members[name]
+        return member.health in UP and member.version != self.current
 
     def version(self, name: str) -> int:
         """What a part serves; -1 for nothing."""
@@ -125,3 +142,12 @@ class Fleet:
     def below_floor(self) -> bool:
         """Can too few parts ever work again?"""
         return sum(m.health is not Health.RETIRED for m in self.members.values()) < self.limits.floor
+
+    def _become(self, name: str, health: Health) -> None:
+        self._count[self.members[name].health] -= 1
+        self._count[health] += 1
+        self.members[name].health = health
+        if health is Health.HEALTHY:
+            self._healthy[name] = None
+        else:
+            self._healthy.pop(name, None)

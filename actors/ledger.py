@@ -200,5 +200,7 @@ class Ledger:
         del self.alive[entry.ordinal]
         self._stages[entry.stage] -= 1
         self._versions[entry.version] -= 1
+        if not self._versions[entry.version]:
+            del self._versions[entry.version]
         self._on[entry.engine].discard(entry.ordinal)
         self._ready.discard(entry.ordinal)

@@ -1,12 +1,13 @@
 """The asynchronous driver's decisions: events in, actions out. Pure: no Ray, no files, no clock of its own.
 
-Real parts (streaming.py) and the simulator's virtual clock run this same code. Invariants: one call per engine, grader and
-learner is under way at a time (so whoever dies is known to have died); a batch is taken, and journaled by the carrier, before
-the learner gets it; after a death the learner goes back to the last checkpoint and replays the batches that were taken since,
-in their order, and nothing else; an engine is given work only while the fleet calls it HEALTHY; on start, what was restored
-is published before any rollout is awaited.
+Real parts (streaming.py) and the simulator's virtual clock (simulation.py) run this same code. Invariants: one call per
+engine and grader is under way at a time (so whoever dies is known to have died); a batch is taken, and journaled by the
+carrier, before the learner gets it; after a death the learner goes back to the last checkpoint and replays the batches that
+were taken since, in their order, and nothing else; an engine is given work only while the fleet calls it HEALTHY; on start,
+what was restored is published before any rollout is awaited.
 """
 
+import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -91,6 +92,9 @@ class Stream:
         self.checkpoint, self.taken, self.to_replay = checkpoint, list(replay), deque(replay)
         self.learning, self.published, self.publishing = Learning.IDLE, -1, False
         self.idle_engines, self.idle_graders = dict.fromkeys(engines.members), dict.fromkeys(graders.members)
+        self.held: dict[
+            str, None
+        ] = {}  # idle engines with nothing to sample while admission is shut: not looked at till it opens
         self.to_grade: deque[Key] = deque()
         self.grading: dict[str, Key] = {}
         self.rejections: Counter[str] = Counter()
@@ -201,6 +205,7 @@ class Stream:
             self.to_replay.clear()
         elif fleet is self.engines:
             self.idle_engines.pop(name, None)
+            self.held.pop(name, None)
             self.rejections[name] = 0
             self.meter.engine_gone(name)
             lost = (self.ledger.lose(e.ordinal, e.attempt, Reason.ENGINE_LOST) for e in self.ledger.running_on(name))
@@ -293,19 +298,22 @@ class Stream:
 
     def _to_engines(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        if not self.idle_engines or self.stopping:
+        if self.stopping:
             return actions
-        behind, serving = set(self.engines.behind()) if self.published >= 0 else set(), self.engines.serving()
-        # An even share of everything that may be under way, so that no engine hoards what others could sample.
-        share = math.ceil((self.pace.max_staleness + 1) * self.pace.prompts / max(1, len(serving)))
-        share, up = min(share, self.pace.engine_groups), set(serving)
+        if self.held and self._room(self.engines.current) > 0:  # by a batch that was taken, or a version that came out
+            self.idle_engines, self.held = self.idle_engines | self.held, {}
+        # An even share of everything that may be under way, so that no engine hoards what others could sample: not the first
+        # one to have loaded either, while the others still do.
+        share = math.ceil((self.pace.max_staleness + 1) * self.pace.prompts / max(1, self.engines.up()))
+        share = min(share, self.pace.engine_groups)
         for name in list(self.idle_engines):
-            if name in behind:
+            if self.published >= 0 and self.engines.behind(name):
                 actions.append(Load(name, self.published))
-            elif name in up:
+            elif self.engines.serves(name):
                 groups = self._admit(name, share)
                 if not groups and not self.ledger.load_of(name):
                     self.meter.engine_idle(name, now)
+                    self.held[name] = self.idle_engines.pop(name)
                     continue
                 actions.append(Advance(name, groups, self.engines.version(name)))
                 self.meter.engine_busy(name, now)
@@ -315,9 +323,10 @@ class Stream:
             self.engines.asked(name, now)
         return actions
 
-    def _admit(self, engine: str, share: int) -> tuple[Key, ...]:
-        pace, version = self.pace, self.engines.version(engine)
-        places = room(
+    def _room(self, version: int) -> int:
+        """How many more groups may be admitted, sampled with `version`."""
+        pace = self.pace
+        return room(
             version=version,
             next_update=self.next_update,
             alive=self.ledger.usable(self.next_update, pace.max_staleness),
@@ -325,7 +334,10 @@ class Stream:
             max_staleness=pace.max_staleness,
             updates=pace.updates,
         )
-        count = min(places, share - self.ledger.load_of(engine))
+
+    def _admit(self, engine: str, share: int) -> tuple[Key, ...]:
+        version = self.engines.version(engine)
+        count = min(self._room(version), share - self.ledger.load_of(engine))
         entries = [self.ledger.admit(engine, version) for _ in range(count)]
         return tuple(Key(e.ordinal, e.attempt) for e in entries)
 
@@ -333,8 +345,8 @@ class Stream:
         actions: list[Action] = []
         if not self.to_grade or not self.idle_graders or self.stopping:
             return actions
-        up = set(self.graders.serving())
-        for name in [n for n in self.idle_graders if n in up][: len(self.to_grade)]:
+        up = (name for name in self.idle_graders if self.graders.serves(name))
+        for name in list(itertools.islice(up, len(self.to_grade))):
             key = self.to_grade.popleft()
             del self.idle_graders[name]
             self.grading[name] = key

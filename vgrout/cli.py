@@ -20,6 +20,7 @@ from vgrout import (
     grade_command,
     monitor_command,
     report_command,
+    simulate_command,
     suite_command,
     tiny_command,
     train_command,
@@ -39,6 +40,7 @@ COMMANDS = {
     "tiny": (tiny_command, "build the tiny world (problems, pairs, tokenizer, model)"),
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
     "report": (report_command, "print the tables, figures and checks of runs and suites"),
+    "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
     "doctor": (doctor_command, "say what this machine can run"),
 }
 

@@ -39,9 +39,8 @@ class Plan:
 
     @property
     def publish_bytes(self) -> int:
-        """Both exports of one published version in float32: rank 4r, and 2r (4r where both blocks deploy)."""
-        ranks = 4 + (4 if self.config.lora.deploy == "both" else 2)
-        return ranks * self.config.lora.rank * self.shape.lora_per_rank(self.config.lora.targets) * 4
+        """Both exports of one published version."""
+        return publish_bytes(self.config, self.shape)
 
     @property
     def sampled_tokens(self) -> int:
@@ -53,6 +52,12 @@ class Plan:
     def learner_tokens(self) -> int:
         """Tokens of one update that go through the learner, at most, per pass."""
         return self.config.rollout.prompts * self.config.rollout.samples * longest(self.config)
+
+
+def publish_bytes(config: Config, shape: ModelShape) -> int:
+    """Both exports of one version in float32: rank 4r, and 2r (4r where both blocks deploy)."""
+    ranks = 4 + (4 if config.lora.deploy == "both" else 2)
+    return ranks * config.lora.rank * shape.lora_per_rank(config.lora.targets) * 4
 
 
 def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) -> Plan:
