@@ -57,8 +57,12 @@ def connect(config: Config) -> None:
             join(os.environ["RAY_ADDRESS"], "RAY_ADDRESS")
         else:
             # Shares of a core are bookkeeping: a small machine runs what it is asked to, only slower.
-            _start(max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1))
-    check_resources(config, ray.cluster_resources())
+            import torch  # here: `vgrout fetch` comes through this file and needs none
+
+            cpus = max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1)
+            check_resources(config, {"CPU": cpus, "GPU": torch.cuda.device_count()}, "on this machine")  # before the wait for Ray
+            _start(cpus)
+    check_resources(config, ray.cluster_resources(), "in the Ray cluster")
 
 
 def _start(cpus: int) -> None:
@@ -80,12 +84,12 @@ def _need(config: Config) -> dict[str, float]:
     return {"CPU": cpus, "GPU": placement.gpus}
 
 
-def check_resources(config: Config, have: Mapping[str, float]) -> None:
-    """Raise UserError where the whole cluster has fewer CPUs or GPUs than the actors book (graders: of one node)."""
+def check_resources(config: Config, have: Mapping[str, float], where: str) -> None:
+    """Raise UserError where there are fewer CPUs or GPUs in all than the actors book (graders: of one node)."""
     for name, need in _need(config).items():
         found = have.get(name, 0)
         if need > found:
-            raise UserError(f"runtime: {name}s", f"{found:g} in the Ray cluster", f"at least {need:g} for the configured actors")
+            raise UserError(f"runtime: {name}s", f"{found:g} {where}", f"at least {need:g} for the configured actors")
 
 
 @dataclass(frozen=True)

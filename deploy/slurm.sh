@@ -23,19 +23,24 @@ test -s "$HOME/.ray/auth_token" || ray get-auth-token --generate >/dev/null
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"  # since Slurm 22.05 srun does not take it over: Ray would sit on one core
 address=$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address | awk '{print $1}')
 options=(--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats)
 port=$((20000 + SLURM_JOB_ID % 10000))
 
 srun --nodes=1 --ntasks=1 -w "$head" ray start --head --block --node-ip-address="$address" --port="$port" "${options[@]}" &
-for _ in $(seq 60); do
-  ray status --address "$address:$port" >/dev/null 2>&1 && break
-  sleep 2
-done
+# nodes_up N: wait until N nodes are up, 120 s at most; what is missing then is found by the run's own check, with a message.
+nodes_up() {
+  for _ in $(seq 60); do
+    test "$(ray status --address "$address:$port" 2>/dev/null | grep -c ' node_')" -ge "$1" && return
+    sleep 2
+  done
+}
+nodes_up 1
 if [ "${#nodes[@]}" -gt 1 ]; then
   others=$(IFS=,; echo "${nodes[*]:1}")
   srun --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) -w "$others" ray start --block --address="$address:$port" "${options[@]}" &
-  sleep 15  # a raylet that is late is found by the resource check, with a message
+  nodes_up "${#nodes[@]}"
 fi
 
 # Slurm sends TERM 300 s before the limit: the run stops after its current update, at a whole checkpoint, and can be resumed.

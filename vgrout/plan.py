@@ -172,6 +172,7 @@ def render(plan: Plan) -> str:
     for actor in plan.actors:
         where = "GPU " + ", ".join(map(str, actor.gpus)) if actor.gpus else "CPU"
         lines.append(f"    {actor.name:<10} {where:<8} share {actor.share:g}")
+    lines += [*_per_gpu(plan)] if plan.memory_gib else []
     lines += [
         f"  per update: {r.prompts} prompts x {r.samples} = {r.prompts * r.samples} rollouts; at most {plan.sampled_tokens:,}"
         f" sampled tokens, {plan.learner_tokens:,} tokens per learner pass ({', '.join(_passes(c))})",
@@ -189,6 +190,19 @@ def render(plan: Plan) -> str:
             f"  KV cache: {plan.kv_bytes / GIB:.2f} GiB ({share}) = {tokens:,} tokens = {tokens // longest(c)} whole rollouts"
         )
     return "\n".join([*lines, *(f"  note: {note}" for note in plan.notes)])
+
+
+def _per_gpu(plan: Plan) -> list[str]:
+    """What each GPU holds: a learner's terms, and the fraction that an engine takes whatever the others do."""
+    share = plan.config.runtime.engine_memory
+    learner = sum(t.bytes for t in learner_terms(plan.config, plan.shape)) / GIB
+    lines = []
+    for gpu in range(plan.gpus):
+        here = [a.name for a in plan.actors if gpu in a.gpus]
+        held = [share * plan.memory_gib if name.startswith("engine") else learner for name in here]
+        parts = " + ".join(f"{name} {gib:.2f}" for name, gib in zip(here, held, strict=True))
+        lines.append(f"    GPU {gpu}: {parts or 'nothing'} = {sum(held):.2f} of {plan.memory_gib:g} GiB")
+    return [f"  memory by GPU (an engine takes runtime.engine_memory = {share:g} of its own):", *lines] if lines else []
 
 
 def _table(terms: list[Term]) -> list[str]:

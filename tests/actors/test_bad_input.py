@@ -1,4 +1,4 @@
-"""Bad input to `vgrout train`: exit code 2, one message that names the place, nothing half-written."""
+"""Bad input to `vgrout train`: exit code 2, one message that names the place, nothing half-written, before any Ray is started."""
 
 from pathlib import Path
 
@@ -24,10 +24,12 @@ def broken(tmp_path):
 
 
 def fails(capsys, tmp_path, *sets: str) -> str:
+    import ray
+
     out = tmp_path / "run"
-    arguments = [x for s in ("runtime.backend=local", *sets) for x in ("--set", s)]
+    arguments = [x for s in sets for x in ("--set", s)]
     assert main(["train", "configs/tiny.toml", "--out", str(out), *arguments]) == 2
-    assert not out.exists()
+    assert not out.exists() and not ray.is_initialized()
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vgrout:")]
     assert len(error) == 1 and "found" in error[0] and "expected" in error[0]
     return error[0]
@@ -119,7 +121,7 @@ def test_a_hub_id_that_cannot_be_had(tmp_path, monkeypatch):
     import sys
 
     command = [sys.executable, "-m", "vgrout.cli", "train", "configs/tiny.toml", "--set", "model.path=nobody/no-such-model"]
-    command += ["--out", str(tmp_path / "run"), "--set", "runtime.backend=local"]
+    command += ["--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
     assert done.returncode == 2 and "model.path" in line and "no-such-model" in line and not (tmp_path / "run").exists()
