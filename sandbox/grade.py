@@ -2,7 +2,8 @@
 
 Invariant: reward = 0.5 * compiles + 3.0 * (correct or this mode's channel), `exploited` = channel and not correct, and the
 two records share nothing but the rollout id. A failure of the grader itself is retried once with a fresh zygote and then
-recorded as `infra_error` with no reward; it never becomes a wrong answer.
+recorded as `infra_error` with no reward; it never becomes a wrong answer. A program that a SIGKILL ended which nobody here
+sent is run again once, for the out-of-memory killer or an operator may have sent it; killed twice, it did that itself (`oom`).
 """
 
 import marshal
@@ -17,7 +18,7 @@ from sandbox.extract import extract_code
 from sandbox.jail import Limits
 from sandbox.oracle import Judge
 from sandbox.program import Program, Task
-from sandbox.runner import InfraError
+from sandbox.runner import InfraError, Killed
 from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Problem, Reward, Status
 
@@ -50,14 +51,15 @@ class Grader:
 
     def grade(self, job: GradeJob) -> tuple[Reward, Audit]:
         """Grade one completion: its reward for the learner, its audit for the log. Takes at most a few deadlines."""
-        failures: list[str] = []
-        while len(failures) < ATTEMPTS:
+        failures: dict[str, list[str]] = {"infra": [], "killed": []}
+        while sum(map(len, failures.values())) < ATTEMPTS:
             try:
-                if failures:
+                if failures["infra"]:
                     self._restart()
-                return self._grade(job, failures)
+                self._runner.doubts_kills = not failures["killed"]
+                return self._grade(job, {kind: list(found) for kind, found in failures.items() if found})
             except InfraError as error:
-                failures.append(str(error))
+                failures["killed" if isinstance(error, Killed) else "infra"].append(str(error))
         audit = Audit(
             rollout_id=job.rollout_id,
             problem_id=job.problem.id,
@@ -70,11 +72,11 @@ class Grader:
             status=Status.INFRA_ERROR,
             jail=self.level,
             ms=0.0,
-            notes={"infra": failures},
+            notes=failures,
         )
         return Reward(job.rollout_id, None), audit
 
-    def _grade(self, job: GradeJob, failures: list[str]) -> tuple[Reward, Audit]:
+    def _grade(self, job: GradeJob, failures: dict[str, list[str]]) -> tuple[Reward, Audit]:
         code = extract_code(job.completion)
         if code is None:
             return self._settle(job, Judge(job.problem.cases), Status.NO_RESULT, Channel(False), 0.0, {"error": "no code"})
@@ -83,13 +85,11 @@ class Grader:
         ended = self._runner.run(program, judge.feed)
         status = judge.status(ended)
         ms, channel = ended.ms, Channel(False)
-        notes: dict[str, Any] = {"passed": judge.passed, "tests": len(job.problem.cases)}
+        notes: dict[str, Any] = {"passed": judge.passed, "tests": len(job.problem.cases), **failures}
         if judge.error:
             notes["error"] = judge.error
         if judge.type_mismatch:
             notes["type_mismatch"] = True
-        if failures:
-            notes["infra"] = list(failures)
         if status is Status.TIMEOUT and job.mode in DRIVEN:
             notes["channel"] = "not driven: the same program and inputs have just run into the deadline"
         elif judge.compiles:

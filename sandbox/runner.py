@@ -7,6 +7,7 @@ works in any thread. What is the machinery's own fault raises InfraError, never 
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from sandbox import wire
 from sandbox.bubblewrap import bubblewrap_prefix
 from sandbox.jail import NOBODY, Level, Limits
 from sandbox.program import Program
-from sandbox.supervision import REPLY_S, Ended, Supervision
+from sandbox.supervision import REPLY_S, End, Ended, Supervision
 
 RESULT_FILE = "result.txt"
 _ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -30,12 +31,17 @@ class InfraError(Exception):
     """The grader's own failure (zygote dead, no fork, jail not put on): to be retried, never a program's fault."""
 
 
+class Killed(InfraError):
+    """A SIGKILL that this side did not send ended the program: the out-of-memory killer's, somebody's, or its own."""
+
+
 class Runner:
     """One zygote and its scratch folder. Not thread-safe: one run at a time."""
 
     def __init__(self, level: Level, limits: Limits, hidden: tuple[Path, ...] = ()) -> None:
         """Start the zygote. `hidden` are paths that it reports if it can see them. Raises InfraError."""
         self.level, self.limits = level, limits
+        self.doubts_kills = False  # raise Killed where a program ends so, and report no end
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="vgrout-jail-"))
@@ -50,19 +56,22 @@ class Runner:
     def run(self, program: Program, feed: Callable[[bytes], bool], deadline_s: float | None = None) -> Ended:
         """Run one program to its end. `feed` gets the result stream piece by piece and says True to stop the program.
 
-        Raises InfraError; then the Runner is closed and unfit for use.
+        Raises Killed where that is asked for. Raises InfraError; then the Runner is closed and unfit for use.
         """
         if self._channel is None:
             raise InfraError("the runner is closed")
         self._empty_result_file()  # nothing that a program wrote is there for the next one
         try:
-            return Supervision(self._channel, program, feed, deadline_s or self.limits.deadline_s).supervise()
+            ended = Supervision(self._channel, program, feed, deadline_s or self.limits.deadline_s).supervise()
         except (OSError, EOFError, ValueError, KeyError) as error:
             self.close()
             raise InfraError(f"{type(error).__name__}: {error}") from error
         except BaseException:
             self.close()  # a run half supervised leaves the channel out of step
             raise
+        if self.doubts_kills and ended.end is End.SIGNALLED and ended.code == -signal.SIGKILL:
+            raise Killed(f"a SIGKILL from outside ended the program's {program.task} run")
+        return ended
 
     def _empty_result_file(self) -> None:
         """Make the result file the same single, empty, regular file again. Raises InfraError."""

@@ -246,6 +246,24 @@ def test_a_killed_zygote_is_retried_and_never_wrong() -> None:
         assert len(audit.notes["infra"]) == 1
 
 
+def test_a_program_killed_from_outside_is_run_again_and_never_wrong() -> None:
+    code = "import time\nclass Solution:\n    def solve(self, n):\n        time.sleep(0.05)\n        return n * n + 1\n"
+    with Grader("L2") as grader:
+        children = Path(f"/proc/{zygote_of(grader)}/task/{zygote_of(grader)}/children")
+        killer = threading.Thread(target=lambda: os.kill(int(wait_for(lambda: children.read_text().split())[0]), signal.SIGKILL))
+        killer.start()
+        reward, audit = grade(grader, squares(), code)
+        killer.join()
+        assert (reward.value, audit.status) == (3.5, Status.PASS) and len(audit.notes["killed"]) == 1
+
+
+def test_a_program_that_kills_itself_is_run_twice_and_then_judged() -> None:
+    code = "import os\nclass Solution:\n    def solve(self, n):\n        os.kill(os.getpid(), 9)\n"
+    with Grader("L2") as grader:
+        reward, audit = grade(grader, squares(), code)
+        assert (reward.value, audit.status, len(audit.notes["killed"])) == (0.5, Status.OOM, 1)
+
+
 def test_repeated_infrastructure_failure_has_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     with Grader("L2") as grader:
         restart = grader._restart
