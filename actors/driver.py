@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 from actors import moments
+from actors.adapter import AdapterRejected
 from actors.events import Key
 from actors.interrupt import Interrupted, RunStopped, stop_signals
 from actors.journal_file import Graded, Journal, Past
@@ -101,7 +102,11 @@ class Driver:
     def run(self, first: int = 0) -> None:
         """Train updates `first` to the last. Raises Interrupted after the update in which SIGINT or SIGTERM arrived."""
         progress = self._progress(first)
-        with stop_signals() as flag, Watchdog(self.config.runtime.watchdog_s, self.run_dir.path, self.where) as self.watchdog:
+        runtime = self.config.runtime
+        with (
+            stop_signals(runtime.stop_s) as flag,
+            Watchdog(runtime.watchdog_s, self.run_dir.path, self.where) as self.watchdog,
+        ):
             if first == 0:
                 self._checkpoint(0)
             self.journal.resume(first)
@@ -176,7 +181,17 @@ class Driver:
         self.journal.sync()
 
     def _publish(self, version: int) -> float:
-        """Hand the learner's version to every engine; returns the largest canary gap."""
+        """Hand the learner's version to every engine; returns the largest canary gap. What is refused is made anew, once."""
+        try:
+            return self._hand_over(version)
+        except AdapterRejected as first:
+            self.recorder.refused("an engine", str(first))
+        try:
+            return self._hand_over(version)
+        except AdapterRejected as second:
+            raise RunStopped(f"refused twice: {second}") from None
+
+    def _hand_over(self, version: int) -> float:
         adapter = self.parts.learner.start("publish")
         pending = [engine.start("load", adapter) for engine in self.parts.engines]
         moments.reach("publish", version, self._whereabouts())

@@ -1,12 +1,13 @@
 """SIGINT and SIGTERM while a run is driven: the first one asks it to stop after the running update, the second ends it at once.
 
-Invariant: whatever the second one interrupts, the last checkpoint is whole and the journal's tail can be cut.
+Invariant: an asked run ends within the time it was given, if need be where it is; whatever that or the second signal
+interrupts, the last checkpoint is whole and the journal's tail can be cut.
 """
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Interrupted(Exception):
@@ -17,29 +18,57 @@ class Interrupted(Exception):
         super().__init__(signal.Signals(signum).name)
 
 
+class AtOnce(KeyboardInterrupt):
+    """A second signal arrived, or the first one's time is over: the run ends where it is and can be resumed."""
+
+    def __init__(self, signum: int, why: str) -> None:
+        self.signum = signum
+        super().__init__(why)
+
+
 class RunStopped(Exception):
     """The run cannot go on by itself, but can be resumed; the message says why."""
 
 
 class StopFlag:
-    """The signal that asked to stop, or None."""
+    """The signal that asked to stop, or None. From then on there are `patience_s` seconds."""
 
     signum: int | None = None
+    at_once: AtOnce | None = None
+
+    def __init__(self, patience_s: float) -> None:
+        self.patience_s = patience_s
 
     def set(self, signum: int, _frame: Any) -> None:
-        """Handle a signal. Raises KeyboardInterrupt for the second one."""
+        """Handle a signal. Raises AtOnce for the second one."""
         if self.signum:
-            raise KeyboardInterrupt
+            self._end(signum, f"a second {signal.Signals(signum).name}")
         self.signum = signum
+        signal.setitimer(signal.ITIMER_REAL, self.patience_s)
+
+    def late(self, _signum: int, _frame: Any) -> None:
+        """The time is over. Raises AtOnce."""
+        assert self.signum
+        self._end(self.signum, f"the running update did not end within runtime.stop_s = {self.patience_s:g} s")
+
+    def _end(self, signum: int, why: str) -> NoReturn:
+        self.at_once = AtOnce(signum, why)
+        raise self.at_once
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopFlag]:
+def stop_signals(patience_s: float) -> Iterator[StopFlag]:
     """Route both signals into a StopFlag, and put the old handlers back."""
-    flag = StopFlag()
-    previous = {s: signal.signal(s, flag.set) for s in (signal.SIGINT, signal.SIGTERM)}
+    flag = StopFlag(patience_s)
+    handlers = {signal.SIGINT: flag.set, signal.SIGTERM: flag.set, signal.SIGALRM: flag.late}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield flag
+    except KeyboardInterrupt:
+        if flag.at_once is None:
+            raise
+        raise flag.at_once from None  # Ray raises a KeyboardInterrupt of its own in place of what a handler raised
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from actors.adapter import AdapterRejected
 from actors.watchdog import Whereabouts, watched
 from sandbox.grade import Grader
 from vgrout.config import Config
@@ -68,7 +69,7 @@ def finish(pending: Any) -> Any:
     except RayTaskError as error:
         if isinstance(error.cause, RayActorError | ObjectLostError):  # it was handed what a dead part should have made
             raise PartDied(_first_line(error.cause)) from None
-        raise (error.cause if isinstance(error.cause, UserError) else error) from None
+        raise (error.cause if isinstance(error.cause, UserError | AdapterRejected) else error) from None
 
 
 def _first_line(error: Exception) -> str:

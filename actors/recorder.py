@@ -96,8 +96,15 @@ class Recorder:
 
     def died(self, name: str, why: str) -> None:
         """A part's process is gone; `why` also says what is done about it."""
-        self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "why": why}])
-        print(f"vgrout: {name} died: {why}", file=sys.stderr, flush=True)
+        self._fleet(name, f"died: {why}")
+
+    def refused(self, name: str, why: str) -> None:
+        """A part would not serve what was published; it keeps what it has."""
+        self._fleet(name, f"refused {why}; published anew")
+
+    def _fleet(self, name: str, what: str) -> None:
+        self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "what": what}])
+        print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
 
 
 def rates(batch: Batch) -> dict[str, Any]:

@@ -140,8 +140,9 @@ class Stream:
             case Rejected(engine, version, why):
                 self._answered(engine, self.idle_engines)
                 self.rejections[engine] += 1
-                if self.rejections[engine] > 1:  # its bytes or its process are bad; a new process pulls them again
-                    return self._died(engine, f"rejected version {version} twice: {why}")
+                if self.rejections[engine] > 1:
+                    return self._died(engine, f"refused twice: {why}")
+                self.published = -1  # what it was sent may be bad: the learner makes the same bytes anew
             case Graded(grader, key):
                 self._answered(grader, self.idle_graders)
                 self.grading.pop(grader, None)

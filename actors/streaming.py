@@ -43,7 +43,8 @@ def stream_run(config: Config, world: World, parts: Parts, run: RunDir, past: Pa
     checkpoint, state, _ = run.newest_whole()
     stream = new_stream(config, parts.names("engine"), parts.names("grader"), checkpoint, state, past)
     where: dict[str, Whereabouts] = {}
-    with stop_signals() as flag, Watchdog(config.runtime.watchdog_s, run.path, where) as watchdog:
+    runtime = config.runtime
+    with stop_signals(runtime.stop_s) as flag, Watchdog(runtime.watchdog_s, run.path, where) as watchdog:
         carrier = RayCarrier(config, world, parts, run, recorder, past, flag, watchdog, where)
         carrier.journal.resume(stream.next_update)
         end = drive(stream, carrier)
@@ -176,7 +177,9 @@ class RayCarrier:
         if isinstance(cause, UserError):
             raise cause from None
         if name in self.parts.names("engine") and isinstance(cause, AdapterRejected | ObjectLostError | RayActorError):
-            return [e.Rejected(name, -1, str(cause).splitlines()[0])]
+            why = str(cause).splitlines()[0]
+            self.recorder.refused(name, why)
+            return [e.Rejected(name, -1, why)]
         raise error
 
     def _advance(self, engine: str, groups: tuple[e.Key, ...], version: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors import cpu_lora
+from actors import cpu_lora, engine_core
 from actors.adapter import AdapterRejected, check_canary, check_digest, new_folder
 from actors.slices import Group, Slice, index_of
 from learner.export import adapter_config, export_rank
@@ -66,6 +66,7 @@ class VllmEngine:
         if config.runtime.engine_tp > 1:
             # Processes of this actor: vLLM's own choice inside a placement group, Ray workers, would leave the engine's bundle.
             options |= {"tensor_parallel_size": config.runtime.engine_tp, "distributed_executor_backend": "mp"}
+        engine_core.tie_core()
         self.llm = LLM(
             model=config.model.path,
             dtype=config.model.dtype,
@@ -85,6 +86,7 @@ class VllmEngine:
             disable_log_stats=True,
             **options,
         )
+        self.end_core = engine_core.end_with_core(self.llm) if config.runtime.backend == "ray" else lambda: None
         self.tokenizer = self.llm.get_tokenizer()
         self.root = new_folder()
         self.next_id = 1
@@ -107,7 +109,8 @@ class VllmEngine:
     def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
         """Sample every request by the served version: rollouts in request order, then seed order."""
         served = self._current()
-        open_ = {self._submit(r, i, served): (r, i) for r in requests for i in range(len(r.seeds))}
+        with engine_core.together(self.llm):
+            open_ = {self._submit(r, i, served): (r, i) for r in requests for i in range(len(r.seeds))}
         self._step_until(lambda: open_.keys() <= self.outputs.keys())
         return [self._rollout(self.outputs.pop(name), request, i, served) for name, (request, i) in open_.items()]
 
@@ -120,9 +123,9 @@ class VllmEngine:
         try:
             for adapter in adapters:
                 loaded.append(self._checked(adapter)[0])
-            open_ = [
-                (self._submit(r, i, served), r, i, served) for served in loaded for r in requests for i in range(len(r.seeds))
-            ]
+            asked = [(r, i, served) for served in loaded for r in requests for i in range(len(r.seeds))]
+            with engine_core.together(self.llm):
+                open_ = [(self._submit(r, i, served), r, i, served) for r, i, served in asked]
             self._step_until(lambda: all(name in self.outputs for name, *_ in open_))
             rollouts = [self._rollout(self.outputs.pop(name), request, i, served) for name, request, i, served in open_]
         finally:
@@ -151,7 +154,8 @@ class VllmEngine:
         self.running, self.outputs, self.slice = [], {}, Slice()
 
     def close(self) -> None:
-        """Remove the adapter files; the engine itself goes with its process."""
+        """Remove the adapter files and end the core process; the engine itself goes with its own."""
+        self.end_core()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _checked(self, adapter: AdapterVersion) -> tuple[Served, float]:
@@ -201,7 +205,7 @@ class VllmEngine:
                 outputs: list[Any] = self.llm.llm_engine.step()
             except EngineDeadError:
                 if self.config.runtime.backend == "ray":
-                    os._exit(70)  # without its core process this actor can do nothing; its death is what the driver sees
+                    os._exit(engine_core.CORE_DIED)  # without its core it can do nothing; its death is what the driver sees
                 raise
             self.outputs.update((o.request_id, o) for o in outputs if o.finished)
 

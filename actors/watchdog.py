@@ -67,7 +67,12 @@ def stacks_of(pid: int) -> str:
     time.sleep(0.5)
     with target.open() as file:
         file.seek(before)
-        return file.read() or "no answer\n"
+        return file.read() or f"no answer; the process's state is {_state(pid)}\n"
+
+
+def _state(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(maxsplit=1)[1] for line in lines if line.startswith("State:"))  # e.g. T (stopped)
 
 
 def _points_at(link: Path, path: Path) -> bool:

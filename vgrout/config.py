@@ -159,7 +159,8 @@ class RuntimeConfig:
     rollouts at most `max_staleness` versions old when they are consumed, engines looking up from their work every
     `slice_s` seconds. A part is restarted `restarts` times at most; an engine that owes an answer for `suspect_s` gets no
     new work and after `dead_s` counts as dead; with fewer than `engine_floor` engines left the run stops, resumable. When
-    nothing has moved for `watchdog_s`, the stacks of all actors are written into the run directory."""
+    nothing has moved for `watchdog_s`, the stacks of all actors are written into the run directory.
+    After SIGINT or SIGTERM the running update has `stop_s` to end in; then the run ends where it is, resumable."""
 
     backend: Literal["ray", "local"] = "ray"
     mode: Literal["sync", "async"] = "sync"
@@ -170,6 +171,7 @@ class RuntimeConfig:
     suspect_s: float = 60.0
     dead_s: float = 300.0
     watchdog_s: float = 600.0
+    stop_s: float = 240.0
     engine: Literal["vllm", "hf"] = "vllm"
     engines: int = 1
     engine_tp: int = 1
@@ -327,6 +329,7 @@ def _check(config: Config, where: str) -> None:
     )  # fmt: skip
     need(c.runtime.slice_s > 0, "runtime.slice_s", c.runtime.slice_s, "above 0")
     need(c.runtime.watchdog_s > 0, "runtime.watchdog_s", c.runtime.watchdog_s, "above 0")
+    need(c.runtime.stop_s > 0, "runtime.stop_s", c.runtime.stop_s, "above 0")
     need(0 < c.runtime.engine_memory <= 1, "runtime.engine_memory", c.runtime.engine_memory, "above 0, at most 1")
     need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
     limit = c.runtime.max_lora_rank

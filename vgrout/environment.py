@@ -1,6 +1,6 @@
 """Environment variables that vLLM and OpenMP read when they are first imported; set before torch comes in.
 
-Invariant: a value that the user has set wins. On a GPU nothing is changed.
+Invariant: a VLLM_ variable that the user has set wins; without Ray every one does. On a GPU nothing is changed.
 """
 
 import os
@@ -28,7 +28,8 @@ def engine_environment(config: Config) -> dict[str, str]:
 def actor_environment(config: Config, role: str) -> dict[str, str]:
     """Variables of a Ray actor by its role: "engine", "learner" or "grader". Those of the job reach every actor as well."""
     if role == "engine":
-        return engine_environment(config)
+        ours = engine_environment(config)
+        return {name: os.environ.get(name, value) if name.startswith("VLLM_") else value for name, value in ours.items()}
     threads = config.runtime.learner_threads if role == "learner" else 1
     return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
 

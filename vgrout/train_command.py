@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
         return 0
     prepare(config)
-    from actors.interrupt import Interrupted, RunStopped
+    from actors.interrupt import AtOnce, Interrupted, RunStopped
     from actors.training import train
 
     try:
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     except RunStopped as stop:
         print(f"vgrout: the run stopped: {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("vgrout: stopped at once; go on with: vgrout train --resume RUN", file=sys.stderr)
-        return 130
+    except AtOnce as stop:
+        print(f"vgrout: stopped at once ({stop}); go on with: vgrout train --resume RUN", file=sys.stderr)
+        return 128 + stop.signum
     print(done.path)
     return 0

@@ -6,37 +6,59 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from victims import kill_a_jailed_child, pid_of
+
+Act = Callable[[dict[str, int]], None]
 
 
 def train(
-    arguments: list[str], folder: Path, kills: list[tuple[str, str]], timeout_s: float = 900, number: int = signal.SIGKILL
+    arguments: list[str], folder: Path, kills: list[tuple[str, str | Act]], timeout_s: float = 900, **variables: str
 ) -> tuple[int, str]:
-    """Train, and kill a part ("driver" included) at each moment, in this order; (exit code, standard error)."""
+    """Train, and SIGKILL a victim (see victims.py) at each moment, whichever comes first; (exit code, standard error).
+
+    "jailed" is the next program that grader-0 runs. A function in a victim's place is called with the pids of the parts and
+    the driver while the run is held. The run leads a process group of its own.
+    """
     folder.mkdir(parents=True)
-    environment = {**os.environ, "VGROUT_MOMENTS": str(folder)}
+    environment = {**os.environ, "VGROUT_MOMENTS": str(folder), **variables}
     environment.pop("RAY_ADDRESS", None)
     for moment, _ in kills:
         (folder / f"hold-{moment}").touch()
-    command = [sys.executable, "-m", "vgrout.cli", "train", *arguments]
+    command, left = [sys.executable, "-m", "vgrout.cli", "train", *arguments], dict(kills)
     log = (folder / "stderr").open("w")
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+    until = time.monotonic() + timeout_s
     try:
-        for moment, part in kills:
-            wait_for(folder / moment, run, timeout_s)
-            os.kill(json.loads((folder / moment).read_text())[part], number)
-            (folder / f"hold-{moment}").unlink()
-        code = run.wait(timeout_s)
+        with ThreadPoolExecutor() as pool:
+            hunts = []
+            while left:
+                moment = wait_for(folder, list(left), run, until)
+                pids, victim = json.loads((folder / moment).read_text()), left.pop(moment)
+                if callable(victim):
+                    victim(pids)
+                elif victim == "jailed":
+                    hunts.append(pool.submit(kill_a_jailed_child, pids["grader-0"]))
+                else:
+                    os.kill(pid_of(victim, pids), signal.SIGKILL)
+                (folder / f"hold-{moment}").unlink()
+            code = run.wait(max(1, until - time.monotonic()))
+            assert all(hunt.result() for hunt in hunts), "no program was there to be killed"
     finally:
         run.kill()
         log.close()
     return code, (folder / "stderr").read_text()
 
 
-def wait_for(path: Path, run: subprocess.Popen, timeout_s: float) -> None:
-    """Wait for a file that the run writes."""
-    until = time.monotonic() + timeout_s
-    while not path.exists():
-        assert run.poll() is None, f"the run ended before {path.name}: {(path.parent / 'stderr').read_text()[-3000:]}"
-        assert time.monotonic() < until, path.name
+def wait_for(folder: Path, moments: list[str], run: subprocess.Popen, until: float) -> str:
+    """The first of these moments that has come."""
+    while True:
+        for moment in moments:
+            if (folder / moment).exists():
+                return moment
+        assert run.poll() is None, f"the run ended before {moments}: {(folder / 'stderr').read_text()[-3000:]}"
+        assert time.monotonic() < until, moments
         time.sleep(0.05)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import events as e
-from actors.fleet import Fleet, Limits
+from actors.fleet import Fleet, Health, Limits
 from actors.ledger import Ledger
 from actors.stream import Batch, Pace, Stream
 from vgrout.seeds import rng
@@ -70,7 +70,7 @@ class World:
             getattr(self, type(action).__name__.lower())(action)
 
     def advance(self, a):
-        assert self.serves[a.engine] == a.version >= self.fresh_from[a.engine]
+        assert self.serves[a.engine] == a.version >= self.fresh_from[a.engine], "an engine was given work without the version"
         for key in a.groups:
             assert key not in self.wrote
             self.wrote[key] = a.version
@@ -200,6 +200,19 @@ def test_a_crashed_driver_replays_the_journaled_batches_before_anything_else():
     assert e.Key(12, 0) in world.consumed[4] or e.Key(12, 0) in world.consumed[5]
 
 
+def test_were_stale_skipped_the_world_would_notice(monkeypatch):
+    """A restarted engine that counts as HEALTHY and current before it has loaded anything gets work: World.advance objects."""
+
+    def skip_stale(fleet, name):
+        fleet.members[name].version = fleet.current
+        fleet._become(name, Health.HEALTHY)
+
+    books_are_whole(World(engines=1, deaths=[(8.0, "engine-0")]).run())
+    monkeypatch.setattr(Fleet, "started", skip_stale)
+    with pytest.raises(AssertionError, match="an engine was given work without the version"):
+        World(engines=1, deaths=[(8.0, "engine-0")]).run()
+
+
 def test_lock_step_at_staleness_zero():
     world = World(staleness=0).run()
     assert all(world.wrote[k] == update for update, keys in world.consumed.items() for k in keys)
@@ -217,6 +230,7 @@ def test_a_slow_engine_does_not_hold_the_others_up():
 def test_a_version_rejected_once_is_loaded_again_and_twice_costs_the_process():
     once = World(reject={1: 1}).run()
     assert once.outcome is e.Outcome.DONE and not sum(m.restarts for m in once.engines.members.values())
+    assert once.publishes[1] == 2 and max(n for v, n in once.publishes.items() if v != 1) == 1  # made anew, that one only
     often = World(reject={1: 4}).run()
     assert often.outcome is e.Outcome.DONE and sum(m.restarts for m in often.engines.members.values()) >= 1
 
