@@ -58,6 +58,18 @@ def test_an_asynchronous_run_survives_every_kill(tmp_path):
     assert all(m["mismatch_max"] < 1e-3 for m in same) and RunDir(out).checkpoints()[-1] == UPDATES
 
 
+@pytest.mark.engine
+def test_in_lock_step_a_run_with_every_kill_ends_in_the_bytes_of_one_with_none(tmp_path):
+    code, said = train(arguments(tmp_path / "whole", *SETS), tmp_path / "moments-whole", [], **CORE)
+    assert code == 0, said[-3000:]
+    code, said = train(arguments(tmp_path / "killed", *SETS), tmp_path / "moments", KILLS, **CORE)
+    assert code == 0, said[-3000:]
+    assert (tmp_path / "killed/train.safetensors").read_bytes() == (tmp_path / "whole/train.safetensors").read_bytes()
+    books(tmp_path / "killed", UPDATES, 2)
+    every_death_is_named_and_killed_programs_were_run_again(tmp_path / "killed")
+    assert [m["update"] for m in RunDir(tmp_path / "killed").read("metrics.jsonl")] == list(range(UPDATES))
+
+
 # The driver and the raylet of its only node (a raylet's other workers are the actors): each ends the run, and a person or the
 # platform goes on with --resume. Engines are of transformers here, for what is tested is on this side of them, and at staleness 0
 # they skip no version, so that every moment comes.
