@@ -98,7 +98,7 @@ def test_a_damaged_run_names_what_is_damaged_and_a_second_sigint_leaves_it_resum
     def interrupt_twice(pids: dict[str, int]) -> None:
         for _ in range(2):
             os.kill(pids["driver"], signal.SIGINT)
-            time.sleep(0.3)
+            time.sleep(0.3)  # two signals at once would be one: the kernel does not count them
 
     code, said = train(["--resume", str(out)], tmp_path / "second", [("publish-4", interrupt_twice)])
     assert code == 130 and "stopped at once (a second SIGINT)" in said, said[-3000:]
