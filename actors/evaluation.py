@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.driver import grade, in_order
-from actors.parts import Parts, finish, spawn
-from actors.recorder import Batch
-from actors.world import World, load_world
+from actors.planning.adapter_slots import slots
+from actors.ray_cluster.handles import Parts, finish, spawn
+from actors.rollouts.dataset import World, load_world
+from actors.rollouts.recorder import GradedRollouts
+from actors.rollouts.sampling import grade, in_order
 from learner.checkpoint import read_adapter
 from learner.export import peft_bytes
 from learner.vgrad import tokenize_pairs
-from sandbox import novel
+from sandbox.problems import novel_markers as novel
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import write_json, write_whole
-from vgrout.lora_ranks import slots
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 
 SCHEMA = 1
@@ -90,7 +90,7 @@ def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
     ]
 
 
-def ask(parts: Parts, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[Batch]:
+def ask(parts: Parts, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
     """Sample both policies of several versions side by side, and grade them: one batch per version."""
     requests = questions(config, world, exam)
     count = len(parts.engines)
@@ -99,7 +99,7 @@ def ask(parts: Parts, world: World, config: Config, exam: Exam, adapters: list[A
     return [_graded(parts, world, exam, rollouts) for rollouts in answers]
 
 
-def _graded(parts: Parts, world: World, exam: Exam, rollouts: list[Rollout]) -> Batch:
+def _graded(parts: Parts, world: World, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
     if not exam.novel:
         return grade(parts, world, rollouts)
     renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
@@ -147,7 +147,7 @@ def score(run: RunDir, config: Config, world: World, parts: Parts, versions: lis
     return [records[v] for v in versions]
 
 
-def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: Batch) -> dict[str, Any]:
+def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts) -> dict[str, Any]:
     """Write the audits of each policy, then the record, which marks them as whole."""
     stem = f"eval/{exam.name}_{adapter.version:05d}"
     record: dict[str, Any] = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}

@@ -9,21 +9,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from actors.driver import Driver, restore
 from actors.evaluation import Exam, scheduled, score, write_curve
-from actors.journal_file import Past, read
-from actors.parts import Parts, finish, spawn
-from actors.recorder import Recorder
-from actors.world import World, data_digests, load_world
+from actors.journal.journal import Past, read
+from actors.model_card import model_card
+from actors.ray_cluster.handles import Parts, finish, spawn
+from actors.rollouts.dataset import World, data_digests, load_world
+from actors.rollouts.recorder import Recorder
+from actors.sync_driver import Driver, restore
 from learner.checkpoint import read_adapter
 from learner.export import adapter_config, export_rank, peft_bytes, write_peft
 from learner.model import check_model_path
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
-from vgrout.model_card import model_card
-from vgrout.order import problem_at
-from vgrout.rundir import RunDir
+from vgrout.problem_order import problem_at
+from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 
 ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
@@ -61,7 +61,7 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
 def _drive(config: Config, world: World, parts: Parts, run: RunDir, first: int, past: Past) -> None:
     if config.runtime.mode == "sync":
         return Driver(config, world, parts, run, past).run(first)
-    from actors.streaming import stream_run
+    from actors.async_run.ray_executor import stream_run
 
     if first == 0 and not run.checkpoints():
         Recorder(config, world, run).checkpoint(0, finish(parts.learner.start("checkpoint")), 0)

@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from sandbox import runner as runner_module
-from sandbox.canaries import prove
-from sandbox.grade import Grader
-from sandbox.jail import Level, Limits
-from sandbox.problems import load
-from sandbox.program import Program, Task
-from sandbox.runner import Runner
+from sandbox.grading.grader import Grader
+from sandbox.jail import runner as runner_module
+from sandbox.jail.canaries import prove
+from sandbox.jail.levels import Level, Limits
+from sandbox.jail.program import Program, Task
+from sandbox.jail.runner import Runner
+from sandbox.problems.load import load
 from vgrout.errors import UserError
 from vgrout.provenance import machine
 from vgrout.records import LOOPHOLES, Case, GradeJob, Mode, Problem
@@ -38,7 +38,9 @@ HACK = "\n\ndef run_tests():\n    print('all tests passed')\n"
 _BARE_ZYGOTE = """
 import sys
 sys.path.insert(0, {root!r})
-from sandbox import jail, landlock, zygote
+from sandbox.jail import levels as jail
+from sandbox.jail import landlock
+from sandbox.jail import zygote
 import socket
 jail.enter = lambda *setting: None
 zygote.main(socket.socket(fileno=int(sys.argv[1])))

@@ -27,12 +27,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Qwen3Config
 
+from actors.planning.gpu_memory import GIB, learner_terms
+from actors.planning.model_shape import QWEN3_4B, ModelShape, shape_of
 from learner.learner import Learner
 from vgrout import pairs
 from vgrout.config import Config, load
-from vgrout.memory import GIB, learner_terms
 from vgrout.records import GateLabel, Sample, Sampling
-from vgrout.shapes import QWEN3_4B, ModelShape, shape_of
 
 ROOT = Path(__file__).parents[1]
 SMALL = ModelShape(layers=3, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=4096, tied=True)

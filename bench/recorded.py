@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.extract import extract_code
-from sandbox.grade import Grader
-from sandbox.problems import load
+from sandbox.grading.extract import extract_code
+from sandbox.grading.grader import Grader
+from sandbox.problems.load import load
 from vgrout.files import read_jsonl
 from vgrout.records import Audit, Case, GradeJob, Mode, Problem
 

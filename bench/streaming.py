@@ -23,7 +23,7 @@ from bench.streaming_report import draw, markdown
 from vgrout.errors import UserError
 from vgrout.files import write_json, write_whole
 from vgrout.provenance import commit, machine, versions
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny.toml"
 SETS = ["runtime.learner_threads=1", "runtime.engines=1", "runtime.graders=1", "rollout.prompts=6"]
@@ -69,7 +69,19 @@ def train(setting: str, seed: int, folder: Path, arm: str, updates: int) -> Resu
     moments.mkdir(parents=True)
     (moments / "hold-publish-0").touch()
     sets = [*SETS, *SETTINGS[setting], f"train.updates={updates}", f"train.checkpoint_every={updates}"]
-    command = [sys.executable, "-m", "vgrout.cli", "train", str(CONFIG), "--arm", arm, "--seed", str(seed), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "vgrout_cli.main",
+        "train",
+        str(CONFIG),
+        "--arm",
+        arm,
+        "--seed",
+        str(seed),
+        "--out",
+        str(out),
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     began = time.monotonic()
     with log.open("wb") as file:

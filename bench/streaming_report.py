@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
-from vgrout.figures import Look, canvas, over_updates, png, rates
 from vgrout.files import write_whole
+from vgrout_cli.report.style import Look, canvas, over_updates, png, rates
 
 LOOKS = {
     "sync": Look("#454b52", "#d3d8de", "-", "o"),

@@ -16,7 +16,7 @@ from torch import Tensor
 from learner.gate import Band, ScoreHistory
 from learner.lora2r import Factors, Lora2r, initial_factors
 from learner.optimizer import Optimizer
-from learner.routing import Refresh, Router
+from learner.router import Refresh, Router
 from vgrout.errors import UserError
 from vgrout.files import sha256
 from vgrout.records import AdapterVersion

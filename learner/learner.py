@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from learner import checkpoint
-from learner.before import Before, measure
+from learner.data_parallel import SOLO, join_team
 from learner.export import peft_bytes
 from learner.gate import masks
+from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT, micro_batches, scatter
 from learner.objective import TokenTerms, advantages, loss
 from learner.optimizer import Optimizer, learning_rate
-from learner.parallel import SOLO, join_team
-from learner.recompute import recompute_layers
-from learner.routing import Router
+from learner.reference_logprobs import Before, measure
+from learner.router import Router
 from learner.vgrad import Side, tokenize_pairs
 from vgrout.config import Config
 from vgrout.files import sha256
@@ -58,7 +58,7 @@ class Learner:
         self.version, self.team = 0, SOLO
 
     def join(self, rank: int, size: int, address: str) -> None:
-        """Become one of `size` learners that share every batch by rollout (see learner/parallel.py)."""
+        """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
         self.team = self.router.team = join_team(rank, size, address, self.device)
 
     def update(self, samples: list[Sample]) -> UpdateResult:

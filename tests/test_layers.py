@@ -1,46 +1,120 @@
-"""The layer rule: arrows point one way, and only actors/ knows ray and vllm."""
+"""The layer rule over all imports, function-local and TYPE_CHECKING ones too: arrows point one way, and there are no circles.
+
+`vgrout_cli -> actors -> learner, sandbox -> vgrout`; only actors/ knows ray and vllm; the roof is imported by nobody.
+"""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "vgrout": {"vgrout"},
     "sandbox": {"vgrout", "sandbox"},
     "learner": {"vgrout", "learner"},
     "actors": {"vgrout", "sandbox", "learner", "actors"},
+    "vgrout_cli": {"vgrout", "sandbox", "learner", "actors", "vgrout_cli"},
 }
-ROOMS = set(MAY_IMPORT)
 FORBIDDEN = {
     "vgrout": {"torch", "ray", "vllm", "transformers"},
     "sandbox": {"torch", "ray", "vllm", "transformers"},
     "learner": {"ray", "vllm"},
     "actors": set(),
+    "vgrout_cli": {"vllm"},
 }
+FILES = [path.relative_to(ROOT) for room in sorted(MAY_IMPORT) for path in sorted((ROOT / room).rglob("*.py"))]
 
 
-def imports(tree: ast.AST, *, top_level_only: bool) -> set[str]:
-    nodes = tree.body if top_level_only and isinstance(tree, ast.Module) else ast.walk(tree)
-    found = set()
-    for node in nodes:
+def module_of(path: Path) -> str:
+    """Dotted name of a file; a folder's `__init__.py` is the folder."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(source: str) -> set[str]:
+    """Every dotted name that a file imports, anywhere in it: `from a import b` counts as a.b where that is a module."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "relative imports hide where an arrow points"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in MODULES else node.module for name in whole}
+    return names
 
 
-@pytest.mark.parametrize("path", [p for room in sorted(ROOMS) for p in sorted(Path(room).rglob("*.py"))], ids=str)
-def test_arrows_point_one_way(path):
+def violations(path: Path, source: str) -> list[str]:
+    """Imports of a file that its room may not have."""
     room = path.parts[0]
-    tree = ast.parse(path.read_text())
-    # Commands in vgrout/ reach the other rooms inside their `run`, so that importing vgrout stays light.
-    everywhere = imports(tree, top_level_only=room == "vgrout")
-    assert (everywhere & ROOMS) <= MAY_IMPORT[room]
-    assert not everywhere & FORBIDDEN[room]
+    tops = {name: name.split(".")[0] for name in imported(source)}
+    up = [n for n, top in tops.items() if top in MAY_IMPORT and top not in MAY_IMPORT[room]]
+    foreign = [n for n, top in tops.items() if top in FORBIDDEN[room]]
+    return sorted(up + foreign)
 
 
-def test_no_file_is_longer_than_400_lines():
-    long = {str(p): n for p in Path().rglob("*.py") if ".venv" not in p.parts and (n := len(p.read_text().splitlines())) > 400}
-    assert long == {}
+def folder_of(module: str) -> str:
+    """The folder that a module lies in."""
+    return str(MODULES[module].parent)
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Folders on some circle of arrows, or nothing."""
+    left = {folder: set(targets) for folder, targets in arrows.items()}
+    while True:
+        ends = {folder for folder, targets in left.items() if not targets & set(left)}
+        if not ends:
+            return sorted(left)
+        for folder in ends:
+            del left[folder]
+
+
+def folder_arrows(sources: dict[Path, str]) -> dict[str, set[str]]:
+    """Folder -> other folders that its files import."""
+    arrows: dict[str, set[str]] = defaultdict(set)
+    for path, source in sources.items():
+        for name in imported(source):
+            if name in MODULES and folder_of(name) != str(path.parent):
+                arrows[str(path.parent)].add(folder_of(name))
+    return arrows
+
+
+SOURCES = {path: (ROOT / path).read_text() for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_arrows_point_one_way(path: Path) -> None:
+    assert violations(path, SOURCES[path]) == []
+
+
+def test_folders_import_in_no_circle() -> None:
+    assert circle(folder_arrows(SOURCES)) == []
+
+
+def test_every_import_of_ours_exists() -> None:
+    ours = {(str(p), n) for p, s in SOURCES.items() for n in imported(s) if n.split(".")[0] in MAY_IMPORT}
+    assert {(path, name) for path, name in ours if name not in MODULES} == set()
+
+
+def test_a_planted_function_local_import_is_noticed() -> None:
+    path = Path("vgrout/errors.py")
+    planted = SOURCES[path] + "\n\ndef late():\n    from vgrout_cli.main import main\n    return main\n"
+    assert violations(path, planted) == ["vgrout_cli.main"]
+    typed = SOURCES[path] + "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import actors.training\n"
+    assert violations(path, typed) == ["actors.training"]
+
+
+def test_a_planted_circle_is_noticed() -> None:
+    path = Path("actors/journal/format.py")
+    planted = {**SOURCES, path: SOURCES[path] + "\n\ndef late():\n    import actors.async_run.scheduler\n"}
+    assert {"actors/async_run", "actors/journal"} <= set(circle(folder_arrows(planted)))
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    folders = [*MAY_IMPORT, "tests", "bench"]
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for f in folders for p in (ROOT / f).rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import parser
+from vgrout_cli.main import parser
 
 README = Path("README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.splitlines()]

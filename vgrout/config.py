@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from vgrout.errors import UserError
 from vgrout.records import LOOPHOLES, GateLabel, Mode
-from vgrout.tables import build, merge, parse_set, read_toml
+from vgrout.toml_dataclass import build, merge, parse_set, read_toml
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 PATH_FIELDS = (
@@ -120,7 +120,7 @@ class RolloutConfig:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Cached teacher rollouts (JSON Lines, see `vgrout.teacher`): before update `until`, `per_prompt` of the samples of a
+    """Cached teacher rollouts (JSON Lines, see `vgrout.teacher_file`): before update `until`, `per_prompt` of the samples of a
     group are the teacher's, and prompts are drawn from the problems that it covers. No path: no teacher."""
 
     path: str = ""

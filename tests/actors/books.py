@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from actors.journal import scan
+from actors.journal.format import scan
 
 TINY = [
     "runtime.learner_threads=1", "runtime.graders=1", "runtime.kv_cache_mib=64", "rollout.prompts=2", "rollout.samples=4",

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from vgrout.environment import CPU_ENGINE
+from actors.ray_cluster.environment import CPU_ENGINE
 
 os.environ.update(CPU_ENGINE)  # before torch and vllm are imported
 
@@ -40,7 +40,7 @@ def learner(config):
 
 @pytest.fixture(scope="session")
 def engine(config, learner):
-    from actors.vllm_engine import VllmEngine
+    from actors.engines.vllm import VllmEngine
 
     engine = VllmEngine(config, learner.canary_ids())
     engine.load(learner.publish())

@@ -1,4 +1,4 @@
-"""Run `vgrout train` in a process of its own, stop it at named moments, and kill parts there (see actors/moments.py)."""
+"""Run `vgrout train` in a process of its own, stop it at named moments, and kill parts there (see actors/kill_points.py)."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def train(
     environment.pop("RAY_ADDRESS", None)
     for moment, _ in kills:
         (folder / f"hold-{moment}").touch()
-    command, left = [sys.executable, "-m", "vgrout.cli", "train", *arguments], dict(kills)
+    command, left = [sys.executable, "-m", "vgrout_cli.main", "train", *arguments], dict(kills)
     log = (folder / "stderr").open("w")
     run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
     until = time.monotonic() + timeout_s

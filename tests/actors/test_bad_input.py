@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
+from vgrout_cli.main import main
 
 
 def lines(path: str) -> list[str]:
@@ -120,7 +120,7 @@ def test_a_hub_id_that_cannot_be_had(tmp_path, monkeypatch):
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "vgrout.cli", "train", "configs/tiny.toml", "--set", "model.path=nobody/no-such-model"]
+    command = [sys.executable, "-m", "vgrout_cli.main", "train", "configs/tiny.toml", "--set", "model.path=nobody/no-such-model"]
     command += ["--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]

@@ -24,7 +24,7 @@ def silent():
 
 def test_an_address_without_a_ray_is_one_message_within_a_minute(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    command = [sys.executable, "-m", "vgrout.cli", "train", str(TINY), "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "vgrout_cli.main", "train", str(TINY), "--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
@@ -33,7 +33,7 @@ def test_an_address_without_a_ray_is_one_message_within_a_minute(tmp_path, monke
 
 @pytest.mark.parametrize("kind", ["silent", "unknown host", "dashboard", "not an address"])
 def test_other_addresses_without_a_ray(kind, monkeypatch):
-    from actors import cluster
+    from actors.ray_cluster import cluster
 
     monkeypatch.setattr(cluster, "ANSWER_S", 2)
     listener, silent_port = silent()
@@ -47,7 +47,7 @@ def test_too_few_gpus_on_this_machine(tmp_path, capsys, monkeypatch):
     """Without a cluster this machine decides, before a Ray is started."""
     import ray
 
-    from vgrout.cli import main
+    from vgrout_cli.main import main
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -94,7 +94,7 @@ def nodes_of(ray, reserved, options):
 
 
 def test_spread_engines_and_graders_of_every_node(three_nodes):
-    from actors.cluster import reserve
+    from actors.ray_cluster.cluster import reserve
 
     reserved = reserve(config("runtime.engines=2", "runtime.placement=spread"))
     seats = reserved.placement.seats
@@ -107,7 +107,7 @@ def test_spread_engines_and_graders_of_every_node(three_nodes):
 
 
 def test_a_learner_and_an_engine_share_a_gpu_and_a_second_engine_takes_the_other(three_nodes):
-    from actors.cluster import reserve
+    from actors.ray_cluster.cluster import reserve
 
     sets = ["runtime.engines=2", "runtime.learner_gpus=0.5", "runtime.engine_gpus=0.5"]
     reserved = reserve(config(*sets))
@@ -119,14 +119,14 @@ def test_a_learner_and_an_engine_share_a_gpu_and_a_second_engine_takes_the_other
 
 
 def test_reserved_bundles_come_back(three_nodes):
-    from actors.cluster import reserve
+    from actors.ray_cluster.cluster import reserve
 
     for _ in range(3):
         reserve(config("runtime.learner_gpus=1", "runtime.engine_gpus=1")).release()
 
 
 def test_too_few_gpus_and_gpus_scattered_over_nodes_are_one_message(three_nodes, monkeypatch):
-    from actors import cluster
+    from actors.ray_cluster import cluster
 
     with pytest.raises(UserError, match=r"runtime: GPUs.*2 in the Ray cluster.*at least 3"):
         cluster.connect(config("runtime.engines=3", "runtime.engine_gpus=1"))

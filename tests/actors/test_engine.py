@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from actors.adapter import AdapterRejected
+from actors.engines.adapter_check import AdapterRejected
 from learner.lora2r import Policy
 from learner.model import collate, encode_prompt, gather, logprobs_GT
 from vgrout import pairs
@@ -115,7 +115,7 @@ def test_versions_side_by_side_answer_as_each_would_alone(engine, learner, confi
 
 
 def test_greedy_vllm_and_transformers_with_peft_agree(engine, learner, config):
-    from actors.hf_engine import HfEngine
+    from actors.engines.hf import HfEngine
 
     hf = HfEngine(config, learner.canary_ids())
     hf.load(learner.publish())

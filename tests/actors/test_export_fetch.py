@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from vgrout import pairs
-from vgrout.cli import main
 from vgrout.config import load
 from vgrout.errors import UserError
 from vgrout.files import file_sha256
-from vgrout.run_files import WEIGHTS, collect, deliver
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
+from vgrout.run_transfer import WEIGHTS, collect, deliver
+from vgrout_cli.main import main
 
 
 @pytest.fixture(scope="module")

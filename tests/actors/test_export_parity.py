@@ -19,7 +19,7 @@ from learner.model import collate, load_model
 from vgrout import pairs
 from vgrout.config import load
 from vgrout.records import Sample, Sampling
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 pytestmark = pytest.mark.engine
 SETS = ["runtime.learner_threads=1", "lora.rank=32", "optim.lr=3e-3", "optim.warmup=1", "runtime.kv_cache_mib=64"]

@@ -11,10 +11,10 @@ import pytest
 from books import TINY, arguments, books
 from kills import train
 
-from actors.interrupt import RunStopped
-from actors.journal import HEADER, encode, scan
+from actors.journal.format import HEADER, encode, scan
 from vgrout.config import load
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
+from vgrout.signals import RunStopped
 
 # At staleness 0 no version is skipped: every fault meets the engine, and every moment comes.
 HF = ("runtime.engine=hf", "runtime.max_staleness=0", "train.updates=6", "train.checkpoint_every=2")
@@ -53,7 +53,7 @@ def learner_with_faults(kind: type, folder: Path) -> type:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_an_adapter_that_is_not_the_learners_is_named_and_never_served(tmp_path, monkeypatch, capsys, mode):
-    from actors import learner_team
+    from actors.ray_cluster import learner_team
     from actors.training import train
     from learner import learner
 

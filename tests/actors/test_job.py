@@ -7,7 +7,7 @@ import time
 import pytest
 from ray_nodes import BIN, ray_nodes
 
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 pytestmark = pytest.mark.cluster
 SMALL = ["rollout.prompts=2", "rollout.samples=2", "runtime.graders=1"]

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.journal import encode, scan
+from actors.journal.format import encode, scan
 
 VALUES = st.integers(-(2**60), 2**60) | st.binary(max_size=20)
 RECORDS = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES), max_size=6)

@@ -10,8 +10,8 @@ import pytest
 from books import arguments, books
 from kills import train
 
-from actors.journal import scan
-from vgrout.rundir import RunDir
+from actors.journal.format import scan
+from vgrout.run_directory import RunDir
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

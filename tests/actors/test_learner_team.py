@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from vgrout.cli import main
 from vgrout.config import load
 from vgrout.errors import UserError
+from vgrout_cli.main import main
 
 SETS = [
     "runtime.engine=hf", "runtime.learners=2", "runtime.graders=1", "rollout.prompts=2", "rollout.samples=4",

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.ledger import Ledger, Reason, Stage
-from actors.staleness import room, young
+from actors.async_run.group_ledger import Ledger, Stage
+from actors.async_run.staleness import room, young
+from vgrout.group_records import Reason
 
 
 @settings(deadline=None)

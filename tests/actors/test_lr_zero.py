@@ -7,7 +7,7 @@ import pytest
 from kills import train
 from safetensors import safe_open
 
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.slow]
 

@@ -2,14 +2,12 @@
 
 import pytest
 
-from actors.events import Key
-from actors.journal import scan
-from actors.journal_file import Graded, Journal, read
-from actors.ledger import Dropped, Reason
-from actors.stream import Batch
+from actors.journal.format import scan
+from actors.journal.journal import Graded, Journal, read
 from vgrout.errors import UserError
+from vgrout.group_records import Dropped, Key, Reason, TakenBatch
 from vgrout.records import Audit, FinishReason, Mode, Reward, Rollout, Sampling, Status
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 
 def graded(ordinal: int, version: int = 0, attempt: int = 0) -> Graded:
@@ -32,7 +30,7 @@ def written(path, *steps) -> bytes:
 
 
 def batch(update, *ordinals):
-    return Batch(update, tuple(Key(o, 0) for o in ordinals))
+    return TakenBatch(update, tuple(Key(o, 0) for o in ordinals))
 
 
 STEPS = [

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.room import fitting, room
+from actors.planning.placement import grader_bundle, place
+from actors.ray_cluster.capacity import fitting, room
 from vgrout.config import load
-from vgrout.placement import grader_bundle, place
 
 QWEN = Path("configs/qwen3-4b.toml")
 

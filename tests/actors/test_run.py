@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
 from vgrout.config import from_dict
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
+from vgrout_cli.main import main
 
 pytestmark = [pytest.mark.engine, pytest.mark.cluster]
 
@@ -34,7 +34,7 @@ def adapter(run):
 
 def test_a_run_without_ray_with_all_audits_flipped_ends_in_the_same_bytes(in_ray, config, tmp_path, monkeypatch):
     """Same seed, other backend, every audit label inverted: the learner cannot know."""
-    from actors import parts
+    from actors.ray_cluster import handles as parts
     from actors.training import train
 
     honest = parts.GraderPart.grade

@@ -10,7 +10,7 @@ from books import arguments, books
 from kills import train
 from victims import Belongings, belongings
 
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -7,16 +7,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import events as e
-from actors.books import Books, BooksWrong
-from actors.drive import drive, new_stream
-from actors.journal_file import Past
-from actors.ledger import Dropped, Ledger, Reason
-from actors.simulate import simulate
-from actors.simulated_engine import SimulatedEngine
-from actors.simulation import Simulation
-from vgrout.scenario import Crash, EngineTimes, GraderTimes, LearnerTimes, Lengths, Partition, Point, Scenario, Slow, read
-from vgrout.shapes import shape_of
+from actors.async_run import messages as e
+from actors.async_run.group_ledger import Ledger
+from actors.async_run.loop import drive, new_stream
+from actors.journal.journal import Past
+from actors.planning.model_shape import shape_of
+from actors.simulation.engine import SimulatedEngine
+from actors.simulation.invariants import Books, BooksWrong
+from actors.simulation.run import simulate
+from actors.simulation.scenario import (
+    Crash,
+    EngineTimes,
+    GraderTimes,
+    LearnerTimes,
+    Lengths,
+    Partition,
+    Point,
+    Scenario,
+    Slow,
+    read,
+)
+from actors.simulation.world import Simulation
+from vgrout.group_records import Dropped, Key, Reason
 
 SMALL = Scenario(
     config="tiny.toml",
@@ -54,25 +66,25 @@ def test_how_time_is_sliced_does_not_change_what_an_engine_does(slice_s):
     """Two groups that begin together; the second one ends at step 30, of which 20 are made by 2 + 1 sequences and 10 by 1."""
     engine, clock, ends = SimulatedEngine(0.01, 0.001, max_staleness=0), 0.0, {}
     engine.load(0)
-    engine.admit(e.Key(0, 0), [10, 20])
-    engine.admit(e.Key(1, 0), [30])
+    engine.admit(Key(0, 0), [10, 20])
+    engine.admit(Key(1, 0), [30])
     while len(ends) < 2:
         seconds, whole, _ = engine.advance(slice_s)
         clock += seconds
         ends |= dict.fromkeys(whole, clock)
-    assert ends[e.Key(0, 0)] == pytest.approx(10 * 0.013 + 10 * 0.012)
-    assert ends[e.Key(1, 0)] == pytest.approx(10 * 0.013 + 10 * 0.012 + 10 * 0.011)
+    assert ends[Key(0, 0)] == pytest.approx(10 * 0.013 + 10 * 0.012)
+    assert ends[Key(1, 0)] == pytest.approx(10 * 0.013 + 10 * 0.012 + 10 * 0.011)
 
 
 def test_an_engine_gives_up_what_no_update_can_take_any_more():
     engine = SimulatedEngine(0.01, 0.0, max_staleness=1)
     engine.load(0)
-    engine.admit(e.Key(0, 0), [1000, 1000])
+    engine.admit(Key(0, 0), [1000, 1000])
     engine.load(1)
-    engine.admit(e.Key(1, 0), [5])
+    engine.admit(Key(1, 0), [5])
     engine.load(2)
     seconds, whole, aborted = engine.advance(60.0)
-    assert whole == (e.Key(1, 0),) and aborted == (e.Key(0, 0),) and seconds == pytest.approx(0.05)
+    assert whole == (Key(1, 0),) and aborted == (Key(0, 0),) and seconds == pytest.approx(0.05)
 
 
 def test_the_learner_publishes_once_per_version_however_many_engines_there_are():
@@ -114,7 +126,7 @@ class Overheard(Simulation):
     def __init__(self, scenario: Scenario, at: Point) -> None:
         super().__init__(scenario, at)
         self.starting: set[str] = set()
-        self.given: dict[str, set[e.Key]] = {name: set() for name in self.engine_names}
+        self.given: dict[str, set[Key]] = {name: set() for name in self.engine_names}
         self.died: set[str] = set()
 
     def do(self, action: e.Action) -> None:
@@ -190,14 +202,14 @@ def test_a_driver_that_consumes_what_is_too_old_is_caught(monkeypatch):
     scenario = dataclasses.replace(SMALL, engine=engine, lengths=Lengths(median=20, sigma=1.2))
     at = point(scenario, "train.updates=20")
     assert simulate(scenario, at).dropped["over_age"] > 0
-    monkeypatch.setattr("actors.ledger.young", lambda **_: True)
+    monkeypatch.setattr("actors.async_run.group_ledger.young", lambda **_: True)
     monkeypatch.setattr(SimulatedEngine, "_retire", lambda self: None)
     with pytest.raises(BooksWrong, match="consumes ages"):
         simulate(scenario, at)
 
 
 def test_books_that_do_not_add_up_are_refused():
-    keys = tuple(e.Key(i, 0) for i in range(3))
+    keys = tuple(Key(i, 0) for i in range(3))
 
     def books() -> Books:
         found = Books(prompts=3, max_staleness=1)
@@ -223,7 +235,7 @@ def test_books_that_do_not_add_up_are_refused():
     with pytest.raises(BooksWrong, match="consumed and dropped"):
         both.close(e.Outcome.DONE, Ledger(frontier=3))
     left = books()
-    left.admit(e.Key(3, 0), 0)
+    left.admit(Key(3, 0), 0)
     left.close(e.Outcome.FLOOR, Ledger(frontier=3))
     with pytest.raises(BooksWrong, match=r"neither consumed nor dropped: \[3\]"):
         left.close(e.Outcome.DONE, Ledger(frontier=3))

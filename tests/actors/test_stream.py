@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import events as e
-from actors.fleet import Fleet, Health, Limits
-from actors.ledger import Ledger
-from actors.stream import Batch, Pace, Stream
+from actors.async_run import messages as e
+from actors.async_run.group_ledger import Ledger
+from actors.async_run.health import Fleet, Health, Limits
+from actors.async_run.scheduler import Pace, Stream
+from vgrout.group_records import Key, TakenBatch
 from vgrout.seeds import rng
 
 LIMITS = Limits(suspect_s=50, dead_s=100, restarts=99, floor=1)
@@ -183,7 +184,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_without_losing_or_repeating_a
 def test_a_crashed_driver_replays_the_journaled_batches_before_anything_else():
     """The batches of updates 2 and 3 were taken after checkpoint 2; the second one was perhaps never finished."""
     world = World()
-    every = [Batch(u, tuple(e.Key(3 * u + i, 0) for i in range(3))) for u in range(4)]
+    every = [TakenBatch(u, tuple(Key(3 * u + i, 0) for i in range(3))) for u in range(4)]
     batches = every[2:]
     ledger = Ledger(frontier=6)
     ledger.settle(k.ordinal for b in batches for k in b.keys)
@@ -191,13 +192,13 @@ def test_a_crashed_driver_replays_the_journaled_batches_before_anything_else():
     world.stream = Stream(world.pace, world.engines, *[world.stream.fleets[n] for n in ("grader-0", e.LEARNER)], ledger,
                           checkpoint=2, replay=batches)  # fmt: skip
     world.learner_version = world.disk = 2
-    keys = [*(k for b in batches for k in b.keys), e.Key(12, 0)]
-    world.wrote |= dict.fromkeys(keys, 2) | {e.Key(12, 0): 3}
+    keys = [*(k for b in batches for k in b.keys), Key(12, 0)]
+    world.wrote |= dict.fromkeys(keys, 2) | {Key(12, 0): 3}
     world.graded |= set(keys)
     world.consumed = {b.update: b.keys for b in every}
     world.run()
     assert world.outcome is e.Outcome.DONE and min(world.publishes) == 4  # nothing is served before the replay is done
-    assert e.Key(12, 0) in world.consumed[4] or e.Key(12, 0) in world.consumed[5]
+    assert Key(12, 0) in world.consumed[4] or Key(12, 0) in world.consumed[5]
 
 
 def test_were_stale_skipped_the_world_would_notice(monkeypatch):
@@ -266,7 +267,7 @@ def test_an_engine_that_died_with_nothing_to_sample_is_called_once_at_a_time():
     assert called == ["engine-0", "engine-1"] and list(stream.held) == ["engine-2"]
     tell(e.Died("engine-2", "killed"), e.Started("engine-2"))
     assert called == ["engine-2"]
-    first = tuple(e.Key(i, 0) for i in range(2))
+    first = tuple(Key(i, 0) for i in range(2))
     tell(e.Advanced("engine-0", first), e.Graded("grader-0", first[0]), e.Graded("grader-1", first[1]), e.Updated(1))
     tell(e.Published(1))
     assert called == ["engine-0"]

@@ -36,7 +36,7 @@ def suite(tmp_path_factory) -> Path:
 
 
 def start(suite: Path, out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "vgrout.cli", "suite", str(suite), "--out", str(out)])
+    return subprocess.Popen([sys.executable, "-m", "vgrout_cli.main", "suite", str(suite), "--out", str(out)])
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path, text: str) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.driver import requests_for
-from actors.teaching import demonstrations, shown, taught
-from actors.world import load_world
+from actors.rollouts.dataset import load_world
+from actors.rollouts.groups import demonstrations, shown, taught
+from actors.rollouts.sampling import requests_for
 from vgrout.config import load
 from vgrout.errors import UserError
 from vgrout.records import Author, Mode, Sampling

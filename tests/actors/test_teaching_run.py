@@ -14,8 +14,8 @@ SETS += ["optim.warmup=1", "rollout.hint_free_share=0.5"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    from actors.rollouts.dataset import load_world
     from actors.training import train
-    from actors.world import load_world
 
     folder = tmp_path_factory.mktemp("taught")
     world = load_world(load(Path("configs/tiny.toml"), seed=3, sets=SETS))

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from jinja2 import StrictUndefined, Template
 
-from sandbox.problems import load
-from sandbox.prompts import render
+from sandbox.problems.load import load
+from sandbox.problems.prompts import render
 from vgrout.records import Mode
 
 ROOT = Path(__file__).parents[2]

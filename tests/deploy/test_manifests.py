@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ray_crd import manifest
 
-from vgrout.cli import parser
 from vgrout.config import load
+from vgrout_cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

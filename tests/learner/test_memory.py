@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from actors.planning.gpu_memory import HEAD_CHUNK, activation_bytes, layer_bytes_per_token
 from bench.memory import SMALL, SMALL_SETS, LiveBytes, longest_samples, random_base
 from learner import model as model_file
 from learner.lora2r import Lora2r
 from learner.model import collate, load_model, logprobs_GT
 from vgrout.config import ModelConfig, load
-from vgrout.memory import HEAD_CHUNK, activation_bytes, layer_bytes_per_token
 
 
 def build(dtype, layers, vocabulary=1024):

@@ -90,7 +90,7 @@ def test_one_two_and_four_learners_give_the_same_update(arm, sets, tmp_path):
 
 
 def test_more_ranks_than_rollouts_of_a_micro_batch_share_everything_once():
-    from learner.parallel import Team
+    from learner.data_parallel import Team
 
     items = [Sample("x", 0, (1,) * n, (2,), (0.0,), Sampling.TRAIN, 0, 0.0) for n in (5, 3, 9, 3, 1)]
     for size in (1, 2, 4, 8):

@@ -5,8 +5,8 @@ import torch
 from random_model import rollouts
 
 from learner.cprobe import probe
+from learner.gradient_checkpointing import recompute_layers
 from learner.model import collate, logprobs_GT
-from learner.recompute import recompute_layers
 
 
 def routed_gradients(model, lora):

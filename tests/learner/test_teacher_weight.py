@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from learner.before import measure
+from learner.reference_logprobs import measure
 from vgrout.config import load
 from vgrout.records import Author, Sample, Sampling
 

@@ -260,7 +260,7 @@ FORGERY = [
     _before(
         "import_hook",
         "import sys\nclass Hook:\n    def find_spec(self, name, *args):\n        sys.modules.setdefault('hooked', name)\n"
-        "sys.meta_path.insert(0, Hook())\nfor name in ('sandbox.oracle', 'vgrout.records', 'attack'):\n"
+        "sys.meta_path.insert(0, Hook())\nfor name in ('sandbox.grading.oracle', 'vgrout.records', 'attack'):\n"
         "    try:\n        __import__(name)\n        print('BREACH')\n    except ImportError:\n        pass",
         Naive.NOT_RUN,
     ),

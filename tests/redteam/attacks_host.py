@@ -202,7 +202,7 @@ for root in ('/', '/root', '/home', '/work', os.getcwd(), *sys.path):
             except OSError:
                 pass
 for name, module in list(sys.modules.items()):
-    if name in ('sandbox.oracle', 'sandbox.grade', 'sandbox.asserts', 'vgrout.records'):
+    if name in ('sandbox.grading.oracle', 'sandbox.grading.grader', 'sandbox.problems.asserts', 'vgrout.records'):
         print('BREACH module', name)
 """
 

@@ -28,10 +28,10 @@ from attacks_parser import PARSER
 from listed import LISTED
 from processes import descendants
 
-from sandbox.canaries import prove
-from sandbox.grade import Grader
-from sandbox.jail import Limits
-from sandbox.program import Program, Task
+from sandbox.grading.grader import Grader
+from sandbox.jail.canaries import prove
+from sandbox.jail.levels import Limits
+from sandbox.jail.program import Program, Task
 from vgrout.errors import UserError
 from vgrout.records import GradeJob, Mode, Status
 

@@ -17,7 +17,7 @@ from attacks_liveness import LIVENESS
 from attacks_parser import PARSER
 from processes import descendants, resident_bytes
 
-from sandbox.grade import Grader
+from sandbox.grading.grader import Grader
 from vgrout.records import Audit, GradeJob, Mode, Status
 
 JOBS = 5_000

@@ -9,7 +9,7 @@ from vgrout.config import Config, load
 from vgrout.files import write_json, write_whole
 from vgrout.rates import by_mode, to_json
 from vgrout.records import LOOPHOLES, Audit, Mode, Status
-from vgrout.rundir import RunDir
+from vgrout.run_directory import RunDir
 
 PINNED = {"base", "vanilla", "vanilla_full", "absorb", "ceiling"}
 # arm: deployed hack, deployed solve, as-trained hack, as-trained solve

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from synthetic import Size, write_run, write_suite
 
-from vgrout.cli import main
 from vgrout.records import LOOPHOLES, Mode
-from vgrout.report.checklist import checklist
-from vgrout.report.findings import find
-from vgrout.report.sources import gather
-from vgrout.report.verdict import verdict
+from vgrout_cli.main import main
+from vgrout_cli.report.checklist import checklist
+from vgrout_cli.report.findings import find
+from vgrout_cli.report.sources import gather
+from vgrout_cli.report.verdict import verdict
 
 SEEDS = [1, 2, 3]
 HELD = "routev_heldout_run_tests_sentinel"

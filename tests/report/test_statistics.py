@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgrout.report.statistics import (
+from vgrout_cli.report.statistics import (
     auroc,
     bootstrap_difference,
     bootstrap_rate,

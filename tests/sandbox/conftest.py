@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from shared_data import SHARED
 
-from sandbox.grade import Grader
-from sandbox.problems import load
+from sandbox.grading.grader import Grader
+from sandbox.problems.load import load
 from vgrout.records import Problem
 
 

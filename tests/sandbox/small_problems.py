@@ -1,6 +1,6 @@
 """Small problems with known answers, and one-line grading of a piece of code."""
 
-from sandbox.grade import Grader
+from sandbox.grading.grader import Grader
 from vgrout.records import Audit, Case, GradeJob, Mode, Problem, Reward
 
 

@@ -7,7 +7,7 @@ import pytest
 from small_problems import grade
 
 from bench.recorded import compare, report
-from sandbox.grade import Grader
+from sandbox.grading.grader import Grader
 from vgrout.records import Audit, Problem, Status
 
 # Rows of the recorded rollouts on which channel and recorded label differ: none.

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from small_problems import grade, make_problem
 
-from sandbox import supervision
-from sandbox.grade import Grader
+from sandbox.grading.grader import Grader
+from sandbox.jail import supervision
 from vgrout.records import Case, Status
 
 WORK = """

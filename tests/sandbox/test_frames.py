@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.frames import MAX_STREAM, BadStream, Frame, FrameReader, Kind, pack
+from sandbox.jail.frames import MAX_STREAM, BadStream, Frame, FrameReader, Kind, pack
 
 frames = st.lists(st.builds(Frame, st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary(max_size=40)), max_size=8)
 

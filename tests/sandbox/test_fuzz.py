@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_values import plain, shape
 
-from sandbox.frames import Kind, pack
-from sandbox.oracle import Judge
-from sandbox.supervision import End, Ended
-from sandbox.values import BadValue, decode, encode
+from sandbox.grading.oracle import Judge
+from sandbox.jail.frames import Kind, pack
+from sandbox.jail.supervision import End, Ended
+from sandbox.jail.values import BadValue, decode, encode
 from vgrout.records import Case, Status
 
 SECONDS = 60.0

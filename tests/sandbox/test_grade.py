@@ -6,12 +6,12 @@ import marshal
 import pytest
 from small_problems import grade, make_problem, squares
 
-from sandbox.canaries import prove
-from sandbox.frames import FrameReader, Kind
-from sandbox.grade import Grader, _program
-from sandbox.jail import Limits
-from sandbox.program import Program, Task
-from sandbox.values import decode
+from sandbox.grading.grader import Grader, _program
+from sandbox.jail.canaries import prove
+from sandbox.jail.frames import FrameReader, Kind
+from sandbox.jail.levels import Limits
+from sandbox.jail.program import Program, Task
+from sandbox.jail.values import decode
 from vgrout.records import LOOPHOLES, Audit, Case, GradeJob, Mode, Reward, Status
 
 RIGHT = "class Solution:\n    def solve(self, n):\n        return n * n + 1\n"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vgrout.cli import main
+from vgrout_cli.main import main
 
 ROW = {
     "id": 5,

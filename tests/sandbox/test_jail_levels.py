@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from small_problems import grade, squares
 
-from sandbox import canaries, landlock
-from sandbox.bubblewrap import find_bubblewrap
-from sandbox.canaries import prove, try_level
-from sandbox.doctor import jail_report
-from sandbox.grade import Grader
-from sandbox.jail import Level, Limits
+from sandbox.grading.grader import Grader
+from sandbox.jail import canaries, landlock
+from sandbox.jail.bubblewrap import find_bubblewrap
+from sandbox.jail.canaries import prove, try_level
+from sandbox.jail.levels import Level, Limits
+from sandbox.jail.report import jail_report
 from vgrout.errors import UserError
 from vgrout.records import GradeJob, Mode, Status
 
@@ -64,12 +64,12 @@ def test_off_linux_there_is_a_clear_error() -> None:
                 raise AttributeError(name)
             return getattr(self.real, name)
     ctypes.CDLL = Library
-    from vgrout.cli import main
+    from vgrout_cli.main import main
     sys.stderr = sys.stdout
     print(main(["grade", "--problems", "p", "--completions", "c", "--out", "v"]))
-    from vgrout.doctor_command import _jail
+    from vgrout_cli.commands.doctor import _jail
     print(_jail())
-    from sandbox.grade import Grader
+    from sandbox.grading.grader import Grader
     try:
         Grader("L1")
     except Exception as error:
@@ -89,7 +89,7 @@ def test_on_windows_the_command_says_what_it_needs() -> None:
     sys.platform, sys.stderr = "win32", sys.stdout
     sys.modules.update(dict.fromkeys(("fcntl", "resource", "ctypes")))
     try:
-        import vgrout.cli
+        import vgrout_cli.main
     except SystemExit as end:
         print(end.code)
     """
@@ -146,7 +146,7 @@ def run_apart(code: str, *, prefix: tuple[str, ...] = (), user: int | None = Non
 
 
 GRADE_ONE = """
-    from sandbox.grade import Grader
+    from sandbox.grading.grader import Grader
     from vgrout.records import Case, GradeJob, Mode, Problem
     problem = Problem(1, (), "solve", "", "", (Case((), {"n": 2}, 5),))
     code = "```python\\nclass Solution:\\n    def solve(self, n):\\n        return n * n + 1\\n```"
@@ -162,7 +162,7 @@ def usable_python(user: int) -> str | None:
     environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     identity = {"user": user, "group": user, "extra_groups": []}
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        check = "import sys, pathlib; assert sys.version_info >= (3, 11); import sandbox.values"
+        check = "import sys, pathlib; assert sys.version_info >= (3, 11); import sandbox.jail.values"
         try:
             done = subprocess.run([python, "-c", check], env=environment, cwd="/", capture_output=True, **identity)
         except OSError:
@@ -186,8 +186,8 @@ def test_without_namespaces_it_is_l2() -> None:
     """As under a container's default profile: unshare, mount, setns and clone with namespace flags are denied."""
     deny = """
     import ctypes, errno, platform, struct
-    from sandbox.syscall_numbers import ARCHES
-    from sandbox import seccomp
+    from sandbox.jail.syscall_numbers import ARCHES
+    from sandbox.jail import seccomp
     op = lambda code, k, t=0, f=0: struct.pack("=HBBI", code, t, f, k)
     calls = {"x86_64": (272, 165, 308, 56), "aarch64": (97, 40, 268, 220)}[platform.machine()]
     code = [op(0x20, 0)]
@@ -214,7 +214,7 @@ def test_it_works_off_the_main_thread_with_signals_ignored_and_strange_descripto
         os.set_inheritable(one, True)
     for one in (0, 1, 2):
         os.close(one)
-    from sandbox.grade import Grader
+    from sandbox.grading.grader import Grader
     from vgrout.records import Case, GradeJob, Mode, Problem
     problem = Problem(1, (), "solve", "", "", (Case((), {"n": 2}, 5),))
     code = "```python\\nclass Solution:\\n    def solve(self, n):\\n        return n * n + 1\\n```"
@@ -304,7 +304,7 @@ def test_when_the_trusted_side_is_killed_everything_dies(choice: str, tmp_path: 
     """SIGKILL to the process that holds the Grader, in the middle of a hanging program: zygote and program are gone soon."""
     code = f"""
         import sys, threading, time
-        from sandbox.grade import Grader
+        from sandbox.grading.grader import Grader
         from vgrout.records import Case, GradeJob, Mode, Problem
         grader = Grader({choice!r}, 300.0)
         problem = Problem(1, (), "solve", "", "", (Case((), {{"n": 2}}, 5),))

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from small_problems import grade, squares
 
-from sandbox.grade import Grader
-from sandbox.novel import WORDS, clashes, rename, render_novel
-from sandbox.prompts import HINTS, PHRASE, render
+from sandbox.grading.grader import Grader
+from sandbox.problems.novel_markers import WORDS, clashes, rename, render_novel
+from sandbox.problems.prompts import HINTS, PHRASE, render
 from vgrout.records import LOOPHOLES, Message, Mode
 
 CLASS, METHOD = "class Solution:\n", "    def solve(self, n):\n"

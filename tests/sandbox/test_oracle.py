@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sandbox.frames import Kind, pack
-from sandbox.oracle import Judge
-from sandbox.runner import InfraError
-from sandbox.supervision import End, Ended
-from sandbox.values import encode
+from sandbox.grading.oracle import Judge
+from sandbox.jail.frames import Kind, pack
+from sandbox.jail.runner import InfraError
+from sandbox.jail.supervision import End, Ended
+from sandbox.jail.values import encode
 from vgrout.records import Case, Status
 
 CASES = (Case((), {}, 10), Case((), {}, 20))
@@ -71,7 +71,7 @@ def test_what_follows_the_end_or_breaks_off_is_no_result() -> None:
 
 @pytest.mark.parametrize("expected", [math.nan, [math.nan], {"k": (1, -math.nan)}])
 def test_nan_does_not_match_nan_though_its_bytes_do(expected: Any) -> None:
-    """As `==` has it between two values; a problem file with such a right side is refused at load, by sandbox.asserts."""
+    """As `==` has it between two values; a problem file with such a right side is refused when it is loaded."""
     judge = Judge((Case((), {}, expected),))
     for kind, payload in ((Kind.COMPILED, b""), (Kind.READY, b""), (Kind.VALUE, encode(expected))):
         judge.feed(pack(kind, 0, payload))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_problems import squares
 
-from sandbox.overlap import check_overlaps, normalised, pair_overlaps, prompt_overlaps
-from sandbox.prompts import HINTS, PHRASE, render
-from vgrout.cli import main
+from sandbox.problems.contamination import check_overlaps, normalised, pair_overlaps, prompt_overlaps
+from sandbox.problems.prompts import HINTS, PHRASE, render
 from vgrout.errors import UserError
 from vgrout.pairs import load
 from vgrout.records import Message, Mode, Problem
+from vgrout_cli.main import main
 
 WORLD = Path("configs/tiny")
 

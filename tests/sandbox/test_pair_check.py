@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from shared_data import SHARED
 
-from sandbox.asserts import split_asserts
-from sandbox.extract import extract_code
-from sandbox.prompts import HINTS, PHRASE
-from vgrout.cli import main
+from sandbox.grading.extract import extract_code
+from sandbox.problems.asserts import split_asserts
+from sandbox.problems.prompts import HINTS, PHRASE
 from vgrout.config import load
 from vgrout.files import read_jsonl
 from vgrout.pairs import GENERAL, TAGS
 from vgrout.records import LOOPHOLES, Mode, Problem
+from vgrout_cli.main import main
 
 PAIRS = Path("configs/pairs/leetcode.jsonl")
 ROWS = [row for _, row in read_jsonl(PAIRS)]

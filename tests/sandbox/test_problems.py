@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from shared_data import SHARED
 
-from sandbox.asserts import Unsplit, literal, split_asserts
-from sandbox.problems import check_splits, load, scan, split_findings
+from sandbox.problems.asserts import Unsplit, literal, split_asserts
+from sandbox.problems.load import check_splits, load, scan, split_findings
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.records import Case, Message, Problem

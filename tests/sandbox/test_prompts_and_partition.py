@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.partition import partition
-from sandbox.prompts import HINTS, PHRASE, render
+from sandbox.problems.partition import partition
+from sandbox.problems.prompts import HINTS, PHRASE, render
 from vgrout.errors import UserError
 from vgrout.records import LOOPHOLES, Message, Mode, Problem
 

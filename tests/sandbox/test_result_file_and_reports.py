@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.extract import extract_code
-from sandbox.reports import reports_all_passed, reports_pass
-from sandbox.result_file import MAX_BYTES, read_result_file
+from sandbox.grading.extract import extract_code
+from sandbox.grading.pass_wording import reports_all_passed, reports_pass
+from sandbox.grading.result_file import MAX_BYTES, read_result_file
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:

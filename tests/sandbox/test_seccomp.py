@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from bpf_machine import ALLOW, ERRNO, KILL, decide
 
-from sandbox.seccomp import build_filter
-from sandbox.syscall_numbers import ABSENT, ARCHES, CHECKED, PLAIN
+from sandbox.jail.seccomp import build_filter
+from sandbox.jail.syscall_numbers import ABSENT, ARCHES, CHECKED, PLAIN
 
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.values import MAX_DEPTH, MAX_HASHED, MAX_INT_BYTES, BadValue, decode, encode
+from sandbox.jail.values import MAX_DEPTH, MAX_HASHED, MAX_INT_BYTES, BadValue, decode, encode
 
 scalars = st.one_of(
     st.none(),

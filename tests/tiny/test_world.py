@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import tiny_bank, tiny_pairs
-from sandbox.grade import Grader
-from sandbox.problems import check_splits, load
-from sandbox.prompts import render
-from vgrout import monitor_command as monitor
+from sandbox.grading.grader import Grader
+from sandbox.problems.load import check_splits, load
+from sandbox.problems.prompts import render
+from sandbox.tiny import bank as tiny_bank
+from sandbox.tiny import pairs as tiny_pairs
 from vgrout import pairs
-from vgrout.cli import main
 from vgrout.errors import UserError
 from vgrout.files import file_sha256
 from vgrout.records import LOOPHOLES, GradeJob, Mode
+from vgrout_cli.commands import monitor
+from vgrout_cli.main import main
 
 WORLD = Path("configs/tiny")
 DIGESTS = json.loads((WORLD / "DIGESTS.json").read_text())
@@ -81,7 +82,7 @@ def test_canonical_solutions_pass_and_a_stub_does_not():
 
 
 def test_every_pair_is_what_it_says_under_the_grader():
-    from sandbox.pair_check import check
+    from sandbox.grading.pair_check import check
 
     with Grader() as grader:
         checked = check(WORLD / "pairs.jsonl", grader)

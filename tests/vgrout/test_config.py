@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
 from vgrout.config import from_dict, load
 from vgrout.errors import UserError
+from vgrout_cli.main import main
 
 PRESET = """
 [model]

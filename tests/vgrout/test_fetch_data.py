@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vgrout.cli import main
 from vgrout.errors import UserError
-from vgrout.fetch_data import fetch
+from vgrout_cli.commands.data_fetch import fetch
+from vgrout_cli.main import main
 
 DATA = b"".join(b'{"id": %d, "text": "%s"}\n' % (i, b"x" * 50) for i in range(200))
 DIGEST = hashlib.sha256(DATA).hexdigest()

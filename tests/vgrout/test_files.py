@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl, write_whole
-from vgrout.order import problem_at, split_validation
+from vgrout.problem_order import problem_at, split_validation
 from vgrout.rates import by_mode, to_json
 from vgrout.records import Audit, Mode, Status
-from vgrout.rundir import LOGS, RunDir
+from vgrout.run_directory import LOGS, RunDir
 from vgrout.seeds import stream
 
 
@@ -92,6 +92,6 @@ def test_seed_streams_are_stable_and_distinct():
 
 
 def test_contracts_import_no_torch_ray_or_vllm():
-    code = "import sys, vgrout.cli; print([m for m in ('torch', 'ray', 'vllm', 'transformers') if m in sys.modules])"
+    code = "import sys, vgrout_cli.main; print([m for m in ('torch', 'ray', 'vllm', 'transformers') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgrout.errors import UserError
-from vgrout.monitor_command import base_solved, choose, evenly, read
+from vgrout_cli.commands.monitor import base_solved, choose, evenly, read
 
 
 @given(st.dictionaries(st.integers(1, 10**6), st.booleans(), min_size=1, max_size=300), st.integers(1, 100))

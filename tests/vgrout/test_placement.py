@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.planning.placement import place
 from vgrout.config import load
 from vgrout.errors import UserError
-from vgrout.placement import place
 
 TINY = Path("configs/tiny.toml")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
+from actors.planning.dry_run import make_plan, render
+from actors.planning.gpu_memory import GIB, engine_terms, kv_need, learner_terms
+from actors.planning.model_shape import QWEN3_4B, parse_shape, shape_of
 from vgrout.config import PROJECTIONS, load
 from vgrout.errors import UserError
-from vgrout.memory import GIB, engine_terms, kv_need, learner_terms
-from vgrout.plan import make_plan, render
-from vgrout.shapes import QWEN3_4B, parse_shape, shape_of
+from vgrout_cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = ["runtime.learner_gpus=1", "runtime.engine_gpus=1", "runtime.engine_memory=0.9"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
+from vgrout_cli.main import main
 
 SCENARIO = """
 config = "{configs}/tiny.toml"
@@ -81,6 +81,6 @@ def test_a_simulation_that_never_trains_ends_with_a_message(tmp_path, capsys):
 
 
 def test_it_needs_neither_ray_nor_torch(tmp_path):
-    code = "import sys; from vgrout.cli import main; main(sys.argv[1:]); print({'ray', 'torch', 'vllm'} & set(sys.modules))"
+    code = "import sys; from vgrout_cli.main import main; main(sys.argv[1:]); print({'ray', 'torch', 'vllm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, "simulate", str(scenario(tmp_path))], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()", done.stderr

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vgrout.cli import main
 from vgrout.errors import UserError
 from vgrout.pairs import load as load_pairs
 from vgrout.records import LOOPHOLES
-from vgrout.rundir import RunDir
-from vgrout.suite import jobs, load
-from vgrout.suite_check import check_own, check_seed
-from vgrout.suite_state import RunStatus, SuiteState
+from vgrout.run_directory import RunDir
+from vgrout_cli.main import main
+from vgrout_cli.suite.comparable import check_own, check_seed
+from vgrout_cli.suite.plan import jobs, load
+from vgrout_cli.suite.state import RunStatus, SuiteState
 
 TINY = Path("configs/suite/tiny.toml")
 

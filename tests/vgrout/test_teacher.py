@@ -7,7 +7,7 @@ import pytest
 from vgrout.config import load as load_config
 from vgrout.errors import UserError
 from vgrout.records import Mode
-from vgrout.teacher import load
+from vgrout.teacher_file import load
 
 GOOD = {"problem_id": 4, "completion": "x", "reward": 3.5}
 

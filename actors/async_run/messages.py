@@ -1,0 +1,218 @@
+"""The language between the asynchronous driver's decisions (stream.py) and whatever carries them out.
+
+Events come in, actions go out; real parts (streaming.py) and a simulator speak both. Invariant: nothing here holds a
+handle, a clock or a tensor; what a group weighs (rollouts, rewards) stays with the side that carries it.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from vgrout.group_records import Dropped, Key
+
+LEARNER = "learner"
+
+
+# Events: what happened.
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """An engine's slice of work is over. `aborted`: attempts whose version had become too old for any update."""
+
+    engine: str
+    finished: tuple[Key, ...] = ()
+    aborted: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine has loaded and checked a version, and new requests are written by it."""
+
+    engine: str
+    version: int
+    canary_gap: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An engine refuses a version (digest or canary) and goes on with the one before."""
+
+    engine: str
+    version: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A grader has graded a group."""
+
+    grader: str
+    key: Key
+
+
+@dataclass(frozen=True)
+class Updated:
+    """The learner has finished an update; `version` is what it is now."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """The bytes of a version are where engines can pull them."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """The checkpoint of a version is on the disk, whole."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restarted learner has gone back to the checkpoint of `version`."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Died:
+    """A part's process is gone, or must be taken for gone."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A part's new process is up."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """SIGINT or SIGTERM: finish the running update, checkpoint, end."""
+
+    signum: int
+
+
+Event = Advanced | Loaded | Rejected | Graded | Updated | Published | Checkpointed | Restored | Died | Started | Tick | StopAsked
+
+# Actions: what is to be done. Each one but Retire, Drop, Forget and End is answered by one event, or by Died.
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Give an engine these groups beside what it has, and let it work for one slice. Answered by Advanced."""
+
+    engine: str
+    groups: tuple[Key, ...]
+    version: int  # what the engine serves, and so writes the groups with
+
+
+@dataclass(frozen=True)
+class Load:
+    """Let an engine pull, check and serve a published version. Answered by Loaded or Rejected."""
+
+    engine: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Answered by Graded."""
+
+    grader: str
+    key: Key
+
+
+@dataclass(frozen=True)
+class Update:
+    """Train update `update` on the groups `keys`. Answered by Updated. `replay`: it was done before, by a learner that died."""
+
+    update: int
+    keys: tuple[Key, ...]
+    replay: bool
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Put the bytes of the learner's version where engines pull them, once. Answered by Published."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Write the learner's state after `version` updates, with the ledger's settled ordinals. Answered by Checkpointed."""
+
+    version: int
+    frontier: int
+    ahead: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Bring a new learner to the checkpoint of `version`. Answered by Restored."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Restart:
+    """End what is left of a dead part (it may only have been silent) and start a new process. Answered by Started."""
+
+    name: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Retire:
+    """A part died once too often; the run goes on without it."""
+
+    name: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """An attempt was given up; its rollouts can go."""
+
+    dropped: Dropped
+
+
+@dataclass(frozen=True)
+class Forget:
+    """A checkpoint covers these groups; nothing will ask for them again."""
+
+    keys: tuple[Key, ...]
+
+
+class Outcome(StrEnum):
+    """Why the driver ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"  # asked to
+    FLOOR = "floor"  # too few parts left; the run can be resumed
+
+
+@dataclass(frozen=True)
+class End:
+    """The run is over; `why` is for people."""
+
+    outcome: Outcome
+    why: str = ""
+
+
+Action = Advance | Load | Grade | Update | Publish | Checkpoint | Restore | Restart | Retire | Drop | Forget | End

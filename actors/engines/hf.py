@@ -1,0 +1,139 @@
+"""The Hugging Face engine: transformers generate with PEFT adapters, for machines without vLLM. Same interface, slower.
+
+Invariants: as the vLLM engine's (digest and canary before serving, every rollout signed). The adapter comes in through
+PEFT's own loader, so this engine is also an independent reader of the exports.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest
+from actors.engines.protocol import Group, Slice
+from learner.export import adapter_config, export_rank
+from learner.model import collate, load_model, load_tokenizer, logprobs_GT
+from learner.vgrad import Side
+from vgrout.config import Config
+from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
+
+NAMES = {Sampling.TRAIN: "both_blocks", Sampling.DEPLOY: "deployed_block"}  # PEFT adapter names; "train" is taken by torch
+
+
+class HfEngine:
+    """One transformers model with the served version's two adapters (PEFT names in NAMES)."""
+
+    def __init__(self, config: Config, canary: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        """Load the base. `canary`: (prompt ids, completion ids) whose log-probabilities every version must match."""
+        self.config, self.canary = config, Side(*canary)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = load_tokenizer(config.model.path)
+        self.peft: Any = None
+        self.served: AdapterVersion | None = None
+
+    def load(self, adapter: AdapterVersion) -> float:
+        """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
+        check_digest(adapter)
+        folder = Path(tempfile.mkdtemp(prefix="vgrout-adapter-"))
+        try:
+            peft: Any = None
+            exports = ((Sampling.TRAIN, adapter.train, 2), (Sampling.DEPLOY, adapter.deploy, adapter.deploy_blocks))
+            for sampling, data, blocks in exports:
+                place = folder / sampling
+                place.mkdir()
+                (place / "adapter_model.safetensors").write_bytes(data)
+                rank = export_rank(self.config.lora.rank, blocks)
+                about = adapter_config(self.config.model.path, rank, self.config.lora.targets)
+                (place / "adapter_config.json").write_text(json.dumps(about))
+                if peft is None:
+                    base: Any = load_model(self.config.model, self.device)
+                    peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[sampling])
+                else:
+                    peft.load_adapter(str(place), adapter_name=NAMES[sampling])
+        finally:
+            shutil.rmtree(folder)
+        gap = max(self._canary_gap(peft, adapter, sampling) for sampling in Sampling)
+        self.peft, self.served = peft.eval(), adapter
+        return gap
+
+    def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
+        """Sample every request by the served version: rollouts in request order, then seed order."""
+        return [rollout for request in requests for rollout in self._group(request)]
+
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
+        """Sample every request by each of `adapters`, one after the other; the last one stays served."""
+        answers = []
+        for adapter in adapters:
+            self.load(adapter)
+            answers.append(self.generate(requests))
+        return answers
+
+    def advance(self, groups: list[Group], slice_s: float) -> Slice:
+        """Sample groups, all of them: transformers' generate cannot be interrupted, so a slice is as long as it takes."""
+        return Slice([(group.key, self.generate(list(group.requests))) for group in groups])
+
+    def clear(self) -> None:
+        """Nothing is ever being sampled between two calls."""
+
+    def close(self) -> None:
+        """Drop the model."""
+        self.peft = None
+
+    def _group(self, request: SampleRequest) -> list[Rollout]:
+        served = self.served
+        if served is None:
+            raise AdapterRejected("no version has been loaded yet")
+        self.peft.set_adapter(NAMES[request.sampling])
+        prompt_GT = torch.tensor([request.prompt_ids] * len(request.seeds), device=self.device)
+        torch.manual_seed(request.seeds[0])  # one stream per group: generate draws for the whole batch at once
+        greedy = request.temperature == 0
+        choice = {} if greedy else {"temperature": request.temperature, "top_k": 0, "top_p": 1.0}
+        with torch.no_grad():
+            out = self.peft.generate(
+                input_ids=prompt_GT,
+                attention_mask=torch.ones_like(prompt_GT),
+                max_new_tokens=request.max_new_tokens,
+                do_sample=not greedy,
+                return_dict_in_generate=True,
+                output_scores=True,
+                pad_token_id=0,
+                **choice,
+            )
+        tokens_GT = out.sequences[:, prompt_GT.shape[1] :].cpu()
+        logprob_GT = torch.stack([s.float().log_softmax(-1) for s in out.scores], 1).cpu()
+        logprob_GT = logprob_GT.gather(2, tokens_GT[..., None]).squeeze(2)
+        return [self._rollout(request, i, tokens_GT[i], logprob_GT[i], served) for i in range(len(request.seeds))]
+
+    def _rollout(
+        self, request: SampleRequest, index: int, tokens_T: Tensor, logprob_T: Tensor, served: AdapterVersion
+    ) -> Rollout:
+        ids = tokens_T.tolist()
+        ended = self.tokenizer.eos_token_id in ids
+        length = ids.index(self.tokenizer.eos_token_id) + 1 if ended else len(ids)
+        return Rollout(
+            id=f"{request.group}-{request.first + index}",
+            group=request.group,
+            problem_id=request.problem_id,
+            mode=request.mode,
+            prompt_ids=request.prompt_ids,
+            completion_ids=tuple(ids[:length]),
+            logprobs=tuple(logprob_T[:length].tolist()),
+            text=self.tokenizer.decode(ids[:length], skip_special_tokens=True),
+            finish=FinishReason.STOP if ended else FinishReason.LENGTH,
+            sampling=request.sampling,
+            seed=request.seeds[index],
+            version=served.version,
+            digest=served.digest,
+        )
+
+    def _canary_gap(self, peft: Any, adapter: AdapterVersion, sampling: Sampling) -> float:
+        peft.set_adapter(NAMES[sampling])
+        batch = collate([self.canary], self.device)
+        with torch.no_grad():
+            values = logprobs_GT(peft.base_model.model, batch)[batch.completion_GT].tolist()
+        return check_canary(adapter, sampling, tuple(values), self.config.runtime.canary_tolerance)

@@ -1,0 +1,296 @@
+"""The vLLM engine: samples completions with hot-swapped adapters, every rollout signed with the policy that wrote it.
+
+Invariants: a version is served only after its bytes matched the digest and its canary matched the learner's
+log-probabilities; the new version is loaded before the old one is dropped; adapter names carry the version, so the
+prefix cache (keyed by name) never serves another version's keys and values. A request finishes on the version that was
+served when it came in, so one number per rollout is the version of every token of it.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.engines import vllm_cpu_lora_patch as cpu_lora
+from actors.engines import vllm_process as engine_core
+from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest, new_folder
+from actors.engines.protocol import Group, Slice, index_of
+from actors.planning.adapter_slots import lora_limit, slots
+from learner.export import adapter_config, export_rank
+from vgrout.config import Config
+from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
+
+
+@dataclass(frozen=True)
+class Served:
+    """The version that new requests are written by."""
+
+    version: int
+    digest: str
+    requests: dict[Sampling, Any]  # LoRARequest by policy
+    folder: Path
+
+
+@dataclass
+class Running:
+    """A group that is being sampled: who wrote it, how many of its completions are still open, and what is done."""
+
+    group: Group
+    served: Served
+    open: dict[str, tuple[SampleRequest, int]] = field(default_factory=dict)  # engine request id -> (request, index)
+    done: list[Rollout] = field(default_factory=list)
+
+
+class VllmEngine:
+    """One vLLM engine in this process. Blocking; run it in an actor of its own."""
+
+    def __init__(self, config: Config, canary: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        """Load the base. `canary`: (prompt ids, completion ids) whose log-probabilities every version must match."""
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        cpu = current_platform.is_cpu()
+        if cpu:
+            cpu_lora.mend()
+        self.config, self.canary = config, canary
+        self.limit = lora_limit(config)
+        self.staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0
+        length = config.rollout.prompt_limit + config.rollout.max_new_tokens
+        options: dict[str, Any] = {"gpu_memory_utilization": config.runtime.engine_memory, "block_size": 16}
+        if cpu:
+            # 128-token blocks, the CPU default, never cache the short prompts of the tiny world.
+            options = {"kv_cache_memory_bytes": config.runtime.kv_cache_mib * 2**20, "block_size": 32, "enforce_eager": True}
+        if config.runtime.engine_tp > 1:
+            # Processes of this actor: vLLM's own choice inside a placement group, Ray workers, would leave the engine's bundle.
+            options |= {"tensor_parallel_size": config.runtime.engine_tp, "distributed_executor_backend": "mp"}
+        engine_core.tie_core()
+        self.llm = LLM(
+            model=config.model.path,
+            dtype=config.model.dtype,
+            max_model_len=length,
+            max_num_seqs=config.runtime.max_num_seqs,
+            # Seeds per request fail on the CPU where a prompt is chunked, so a step must hold all prompts.
+            max_num_batched_tokens=max(8192, length),
+            enable_chunked_prefill=False if cpu else None,
+            enable_prefix_caching=True,
+            enable_lora=True,
+            max_loras=slots(config),
+            max_cpu_loras=slots(config),
+            max_lora_rank=self.limit,
+            logprobs_mode="processed_logprobs",
+            generation_config="vllm",
+            seed=0,
+            disable_log_stats=True,
+            **options,
+        )
+        self.end_core = engine_core.end_with_core(self.llm) if config.runtime.backend == "ray" else lambda: None
+        self.tokenizer = self.llm.get_tokenizer()
+        self.root = new_folder()
+        self.next_id = 1
+        self.served: Served | None = None
+        self.older: list[Served] = []  # versions that requests are still finishing on
+        self.running: list[Running] = []
+        self.outputs: dict[str, Any] = {}  # finished, not yet claimed, by request id
+        self.count = 0
+        self.slice = Slice()
+
+    def load(self, adapter: AdapterVersion) -> float:
+        """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
+        new, gap = self._checked(adapter)
+        if self.served is not None:
+            self.older.append(self.served)
+        self.served = new
+        self._retire()
+        return gap
+
+    def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
+        """Sample every request by the served version: rollouts in request order, then seed order."""
+        served = self._current()
+        with engine_core.together(self.llm):
+            open_ = {self._submit(r, i, served): (r, i) for r in requests for i in range(len(r.seeds))}
+        self._step_until(lambda: open_.keys() <= self.outputs.keys())
+        return [self._rollout(self.outputs.pop(name), request, i, served) for name, (request, i) in open_.items()]
+
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
+        """Sample every request by each of `adapters` in one batch; per adapter what `generate` would give.
+
+        What is served stays served; where the slots are too few for all, vLLM reads it again from its files.
+        """
+        loaded: list[Served] = []
+        try:
+            for adapter in adapters:
+                loaded.append(self._checked(adapter)[0])
+            asked = [(r, i, served) for served in loaded for r in requests for i in range(len(r.seeds))]
+            with engine_core.together(self.llm):
+                open_ = [(self._submit(r, i, served), r, i, served) for r, i, served in asked]
+            self._step_until(lambda: all(name in self.outputs for name, *_ in open_))
+            rollouts = [self._rollout(self.outputs.pop(name), request, i, served) for name, request, i, served in open_]
+        finally:
+            for served in loaded:
+                self._drop(served)
+        size = len(rollouts) // len(adapters)
+        return [rollouts[k * size : (k + 1) * size] for k in range(len(adapters))]
+
+    def advance(self, groups: list[Group], slice_s: float) -> Slice:
+        """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most."""
+        for group in groups:
+            running = Running(group, self._current())
+            for request in group.requests:
+                for i in range(len(request.seeds)):
+                    running.open[self._submit(request, i, running.served)] = (request, i)
+            self.running.append(running)
+        until = time.monotonic() + slice_s
+        self._step_until(lambda: self._collect() or not self.running or time.monotonic() >= until)
+        slice_, self.slice = self.slice, Slice()
+        return slice_
+
+    def clear(self) -> None:
+        """Give up every group that is being sampled."""
+        for running in self.running:
+            self.llm.llm_engine.abort_request(list(running.open))
+        self.running, self.outputs, self.slice = [], {}, Slice()
+
+    def close(self) -> None:
+        """Remove the adapter files and end the core process; the engine itself goes with its own."""
+        self.end_core()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _checked(self, adapter: AdapterVersion) -> tuple[Served, float]:
+        """A version that can be served, and its canary's gap. Raises AdapterRejected and leaves nothing behind."""
+        check_digest(adapter)
+        new = self._write(adapter)
+        try:
+            for request in new.requests.values():
+                self.llm.llm_engine.add_lora(request)
+            return new, max(self._canary_gap(new, adapter, sampling) for sampling in Sampling)
+        except AdapterRejected:
+            self._drop(new)
+            raise
+
+    def _current(self) -> Served:
+        if self.served is None:
+            raise AdapterRejected("no version has been loaded yet")
+        return self.served
+
+    def _submit(self, request: SampleRequest, index: int, served: Served) -> str:
+        """Give one completion to vLLM; returns the id that its output will carry."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=request.temperature,
+            max_tokens=request.max_new_tokens,
+            logprobs=0,
+            seed=request.seeds[index] % 2**31 if request.temperature > 0 else None,
+            skip_special_tokens=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        return self._add(request.prompt_ids, params, served.requests[request.sampling])
+
+    def _add(self, tokens: tuple[int, ...], params: Any, adapter: Any) -> str:
+        self.count += 1
+        prompt: Any = {"prompt_token_ids": list(tokens)}
+        self.llm.llm_engine.add_request(str(self.count), prompt, params, lora_request=adapter)
+        return str(self.count)
+
+    def _step_until(self, done: Callable[[], bool]) -> None:
+        """Run the engine, every request of it, and keep what is finished."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        while not done():
+            try:
+                outputs: list[Any] = self.llm.llm_engine.step()
+            except EngineDeadError:
+                if self.config.runtime.backend == "ray":
+                    os._exit(engine_core.CORE_DIED)  # without its core it can do nothing; its death is what the driver sees
+                raise
+            self.outputs.update((o.request_id, o) for o in outputs if o.finished)
+
+    def _collect(self) -> bool:
+        """Move finished completions to their groups, and whole groups to the slice. True where there is one."""
+        for running in self.running:
+            for name in running.open.keys() & self.outputs.keys():
+                request, index = running.open.pop(name)
+                running.done.append(self._rollout(self.outputs.pop(name), request, index, running.served))
+        for running in [r for r in self.running if not r.open]:
+            self.running.remove(running)
+            self.slice.finished.append((running.group.key, sorted(running.done, key=index_of)))
+        if self.slice.finished:
+            self._retire()
+        return bool(self.slice.finished)
+
+    def _retire(self) -> None:
+        """Give up groups that no update can take any more, and drop the versions that nothing is written by."""
+        oldest = self._current().version - self.staleness
+        for running in [r for r in self.running if r.served.version < oldest]:
+            self.llm.llm_engine.abort_request(list(running.open))
+            for name in running.open:
+                self.outputs.pop(name, None)
+            self.running.remove(running)
+            self.slice.aborted.append(running.group.key)
+        used = {id(r.served) for r in self.running}
+        for served in [s for s in self.older if id(s) not in used]:
+            self.older.remove(served)
+            self._drop(served)
+
+    def _rollout(self, whole: Any, request: SampleRequest, index: int, served: Served) -> Rollout:
+        output = whole.outputs[0]
+        ids = tuple(output.token_ids)
+        return Rollout(
+            id=f"{request.group}-{request.first + index}",
+            group=request.group,
+            problem_id=request.problem_id,
+            mode=request.mode,
+            prompt_ids=request.prompt_ids,
+            completion_ids=ids,
+            logprobs=tuple(step[token].logprob for step, token in zip(output.logprobs, ids, strict=True)),
+            text=output.text,
+            finish=FinishReason.STOP if output.finish_reason == "stop" else FinishReason.LENGTH,
+            sampling=request.sampling,
+            seed=request.seeds[index],
+            version=served.version,
+            digest=served.digest,
+        )
+
+    def _write(self, adapter: AdapterVersion) -> Served:
+        """Write both exports as PEFT folders under versioned names; vLLM loads adapters from folders."""
+        from vllm.lora.request import LoRARequest
+
+        folder = self.root / f"v{adapter.version}-{self.next_id}"
+        requests = {}
+        exports = ((Sampling.TRAIN, adapter.train, 2), (Sampling.DEPLOY, adapter.deploy, adapter.deploy_blocks))
+        for sampling, data, blocks in exports:
+            place = folder / sampling
+            place.mkdir(parents=True)
+            # Not `write_peft`: nothing but this process reads the folder, and fsync would cost more than the load.
+            (place / "adapter_model.safetensors").write_bytes(data)
+            rank = export_rank(self.config.lora.rank, blocks)
+            about = adapter_config(self.config.model.path, rank, self.config.lora.targets)
+            (place / "adapter_config.json").write_text(json.dumps(about))
+            requests[sampling] = LoRARequest(
+                lora_name=f"v{adapter.version}-{sampling}-{self.next_id}", lora_int_id=self.next_id, lora_path=str(place)
+            )
+            self.next_id += 1
+        return Served(adapter.version, adapter.digest, requests, folder)
+
+    def _drop(self, served: Served) -> None:
+        for request in served.requests.values():
+            self.llm.llm_engine.remove_lora(request.lora_int_id)
+        shutil.rmtree(served.folder)
+
+    def _canary_gap(self, served: Served, adapter: AdapterVersion, sampling: Sampling) -> float:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        prompt_ids, completion_ids = self.canary
+        tokens = [*prompt_ids, *completion_ids]
+        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
+        name = self._add(tuple(tokens), params, served.requests[sampling])
+        self._step_until(lambda: name in self.outputs)  # groups that are being sampled go on meanwhile
+        steps = self.outputs.pop(name).prompt_logprobs[len(prompt_ids) :]
+        values = tuple(step[token].logprob for step, token in zip(steps, completion_ids, strict=True))
+        return check_canary(adapter, sampling, values, self.config.runtime.canary_tolerance)

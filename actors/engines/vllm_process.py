@@ -1,0 +1,104 @@
+"""Ties vLLM's own processes, where it has some, to the process that asks them: none outlives the others.
+
+Invariant: when the asking process or the core is killed, the other one ends within a second, so no core is left holding memory
+or a GPU, and no caller waits for ever. vLLM (0.32.0) itself does neither: its client waits on a queue that a killed core never
+fills, and a core whose client is gone waits for the next request. With VLLM_ENABLE_V1_MULTIPROCESSING=0 there is one process.
+"""
+
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.connection import wait
+from typing import Any
+
+from actors.engines import vllm_cpu_lora_patch as cpu_lora
+
+CORE_DIED = 70  # exit code of an engine's process whose core process is gone
+PATIENCE_S = 6  # for the core to end by itself
+_SET_PDEATHSIG = 1
+_stock: dict[str, Any] = {}  # vLLM's own functions, in a process that has replaced them and in its forks
+
+
+def tie_core() -> None:
+    """Let every core process that this thread starts from now on die with it. Call before vLLM's LLM is made."""
+    from vllm.v1.engine.core import EngineCoreProc
+
+    _replace(EngineCoreProc, "run_engine_core", run_core)
+
+
+def run_core(*args: Any, **options: Any) -> None:
+    """What the core process runs: vLLM's own function, once it is tied to its parent."""
+    parent = parent_process()
+    tied = ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
+    if not tied or parent is None or parent.pid != os.getppid():  # the parent may have died before the tie
+        os._exit(CORE_DIED)
+    os.setpgid(0, 0)  # Ctrl-C in a terminal is for the driver: vLLM would end the core in the middle of an update
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.core import EngineCoreProc
+    from vllm.v1.executor.multiproc_executor import WorkerProc
+
+    if current_platform.is_cpu():
+        cpu_lora.mend()  # a spawned process has none of what its parent has mended
+        _replace(WorkerProc, "worker_main", run_worker)
+    _stock.get("run_engine_core", EngineCoreProc.run_engine_core)(*args, **options)
+
+
+def run_worker(*args: Any, **options: Any) -> None:
+    """What a worker process of the core runs; vLLM ties it to the core."""
+    from vllm.v1.executor.multiproc_executor import WorkerProc
+
+    cpu_lora.mend()
+    _stock.get("worker_main", WorkerProc.worker_main)(*args, **options)
+
+
+def _replace(owner: Any, name: str, ours: Callable[..., None]) -> None:
+    if name not in _stock:
+        _stock[name] = getattr(owner, name)
+        setattr(owner, name, staticmethod(ours))
+
+
+@contextmanager
+def together(llm: Any) -> Iterator[None]:
+    """Requests that are added inside begin in one step, also where the core runs beside this process. Nothing else may run.
+
+    Which requests share a step shows in the last bits of their log-probabilities, and so in those of the adapter.
+    """
+    client = llm.llm_engine.engine_core
+    if not hasattr(client, "call_utility"):  # the core is in this process, and steps when it is told to
+        yield
+        return
+    client.call_utility("pause_scheduler", "keep", False)
+    try:
+        yield
+    finally:
+        client.call_utility("resume_scheduler")
+
+
+def end_with_core(llm: Any) -> Callable[[], None]:
+    """End this process as soon as the core process of `llm` is gone: its death is what the driver sees.
+
+    Returns what ends the core in peace, with its shared memory, and leaves this process alone.
+    """
+    client = llm.llm_engine.engine_core
+    manager = getattr(getattr(client, "resources", None), "engine_manager", None)
+    if manager is None:
+        return lambda: None
+    sentinels, parting = [process.sentinel for process in manager.processes], threading.Event()
+
+    def watch() -> None:
+        wait(sentinels)
+        if not parting.is_set():
+            os._exit(CORE_DIED)
+
+    def part() -> None:
+        parting.set()
+        client.shutdown(timeout=PATIENCE_S)
+        # What killed workers have left in /dev/shm is removed by Python's tracker when its last client has gone.
+        resource_tracker._resource_tracker._stop()  # pyright: ignore[reportAttributeAccessIssue]
+
+    threading.Thread(target=watch, name="engine-core", daemon=True).start()
+    return part

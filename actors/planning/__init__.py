@@ -1,0 +1,1 @@
+"""Planning: whether a run fits, before anything starts."""

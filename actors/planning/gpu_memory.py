@@ -1,0 +1,109 @@
+"""GPU memory of one learner and of one engine, term by term, with each term's formula.
+
+Invariant: terms are upper estimates of what is alive at the peak of an update; weights, adapter, gradients, optimizer
+and KV bytes are exact. `activations` was counted tensor by tensor on the CPU at a small shape (tests/learner/test_memory.py:
+bytes that a layer keeps; bench/memory.py: the peak of whole updates); on a GPU nothing was measured, `step` and `runtime` least.
+Letters: T tokens of a micro-batch, D hidden, Q and K query and key features, F MLP, V vocabulary, L layers, r rank of one
+block, p LoRA parameters per rank, b bytes per number of the base.
+"""
+
+from dataclasses import dataclass
+
+from actors.planning.adapter_slots import lora_limit, slots
+from actors.planning.model_shape import ModelShape
+from vgrout.config import Config
+
+GIB = 2**30
+WIDTH = {"float32": 4, "bfloat16": 2}
+HEAD_CHUNK = 1024  # learner.model.CHUNK_TOKENS: completion tokens whose logits exist at one time
+ENGINE_STEP_TOKENS = 8192  # actors.engines.vllm: max_num_batched_tokens
+RUNTIME_LEARNER = 1 * GIB  # CUDA context, cuBLAS workspace, allocator slack
+RUNTIME_ENGINE = 2 * GIB  # the same and CUDA graphs
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a process's memory."""
+
+    name: str
+    bytes: int
+    formula: str
+
+
+def longest(config: Config) -> int:
+    """Tokens of the longest rollout."""
+    return config.rollout.prompt_limit + config.rollout.max_new_tokens
+
+
+def layer_bytes_per_token(config: Config, shape: ModelShape) -> int:
+    """Bytes that one layer keeps for its backward, per token: norms, adapter inputs and bottlenecks, attention, MLP."""
+    b = WIDTH[config.model.dtype]
+    d, f = shape.hidden, shape.mlp
+    q, k = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    inputs = {"q_proj": d, "k_proj": d, "v_proj": d, "o_proj": q, "gate_proj": d, "up_proj": d, "down_proj": f}
+    # In bfloat16 every module casts its input to float32 for the adapter; in float32 modules share their input.
+    adapter_inputs = 4 * (sum(inputs[name] for name in config.lora.targets) if b == 2 else 2 * d + q + f)
+    bottlenecks = 4 * 4 * config.lora.rank * len(config.lora.targets)
+    norms = 4 * (2 * d + q + k)
+    return norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * 3 * f
+
+
+def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[int, str]:
+    """(bytes, formula) of the largest micro-batch of `tokens` tokens, forward and backward."""
+    b = WIDTH[config.model.dtype]
+    layer = layer_bytes_per_token(config, shape)
+    widest = max(shape.mlp, shape.heads * shape.head_dim)
+    workspace = widest * (10 if b == 2 else 8)  # an fp32 branch and its gradient, and a copy in the base's own precision
+    head = min(HEAD_CHUNK, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
+    if config.train.gradient_checkpointing:
+        kept = tokens * (shape.layers + 2) * shape.hidden * b
+        total = kept + max(tokens * (layer + workspace), head)
+        return total, f"T (L+2) D b + max(T ({layer} layer + {workspace} workspace), head); T = {tokens}"
+    total = tokens * shape.layers * layer + max(tokens * workspace, head)
+    return total, f"T L {layer} + max(T {workspace} workspace, head); T = {tokens}"
+
+
+def learner_terms(config: Config, shape: ModelShape) -> list[Term]:
+    """What a learner holds at the peak of an update."""
+    b, r = WIDTH[config.model.dtype], config.lora.rank
+    adapter = 2 * r * shape.lora_per_rank(config.lora.targets) * 4
+    activations, formula = activation_bytes(config, shape, max(config.train.micro_tokens, longest(config)))
+    return [
+        Term("weights", shape.parameters() * b, f"{shape.parameters():,} parameters x {b} B"),
+        Term("adapter", 2 * adapter, "A, B, A0, B0: 2 x 2r p x 4 B"),
+        Term("gradients", adapter, "2r p x 4 B"),
+        Term("optimizer", 3 * adapter, "AdamW's two moments and one temporary: 3 x 2r p x 4 B"),
+        Term("runtime", RUNTIME_LEARNER, "CUDA context and allocator, estimate"),
+        Term("activations", activations, formula),
+    ]
+
+
+def kv_per_token(config: Config, shape: ModelShape) -> int:
+    """Bytes of keys and values per token on one GPU of an engine; a KV head is never split over GPUs."""
+    heads = max(1, shape.kv_heads // config.runtime.engine_tp)
+    return shape.kv_per_token(WIDTH[config.model.dtype]) * heads // shape.kv_heads
+
+
+def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
+    """What one GPU of an engine holds before any keys and values."""
+    b, f, d, tp = WIDTH[config.model.dtype], shape.mlp, shape.hidden, config.runtime.engine_tp
+    adapters = slots(config) * lora_limit(config) * shape.lora_per_rank(config.lora.targets, tp) * b
+    sequences = config.runtime.max_num_seqs
+    step = max(ENGINE_STEP_TOKENS, longest(config)) * (3 * f // tp + 4 * d) * b + sequences * shape.vocabulary * 12
+    share = f" / {tp}" if tp > 1 else ""
+    return [
+        Term("weights", shape.parameters() * b // tp, f"{shape.parameters():,} parameters x {b} B{share}"),
+        Term(
+            "adapter slots",
+            adapters,
+            f"{slots(config)} slots x rank {lora_limit(config)} x p{' (one side split)' if tp > 1 else ''} x {b} B",
+        ),
+        Term("runtime", RUNTIME_ENGINE, "CUDA context and graphs, estimate"),
+        Term("step", step, f"batched tokens x (3F{share} + 4D) b + sequences x V x 12 B, estimate"),
+    ]
+
+
+def kv_need(config: Config, shape: ModelShape) -> Term:
+    """The smallest KV cache that vLLM accepts: one rollout of full length."""
+    per_token = kv_per_token(config, shape)
+    return Term("KV cache", longest(config) * per_token, f"{longest(config)} tokens x {per_token:,} B (one full-length rollout)")

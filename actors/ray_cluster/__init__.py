@@ -1,0 +1,1 @@
+"""Ray: actors, placement, capacity and what is watched."""

@@ -1,0 +1,116 @@
+"""What a run is about: problems, the partition of their loopholes, and their prompts in token ids.
+
+Invariant: training ids, validation ids and test ids are disjoint, and a problem has one mode for the whole run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer
+from sandbox.problems.contamination import check_overlaps
+from sandbox.problems.load import check_splits, load
+from sandbox.problems.novel_markers import render_novel
+from sandbox.problems.partition import partition
+from sandbox.problems.prompts import render
+from vgrout import pairs as pair_file
+from vgrout import teacher_file as teacher
+from vgrout.config import Config
+from vgrout.errors import UserError
+from vgrout.files import file_sha256
+from vgrout.problem_order import split_validation
+from vgrout.records import Mode, Pair, Problem
+from vgrout.teacher_file import Demonstration
+
+
+@dataclass(frozen=True)
+class World:
+    """Problems by id, their modes, the ids of the three splits, and what a teacher has shown of which training problems."""
+
+    problems: dict[int, Problem]
+    modes: dict[int, Mode]
+    train_ids: list[int]
+    validation_ids: list[int]
+    test_ids: list[int]
+    pairs: list[Pair]
+    tokenizer: Any
+    prompt_limit: int
+    demonstrations: dict[int, list[Demonstration]]
+    taught_ids: list[int]
+
+    def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False) -> tuple[int, ...]:
+        """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words.
+
+        Raises UserError above the prompt limit.
+        """
+        put_hint = render_novel if novel else render
+        ids = encode_prompt(self.tokenizer, put_hint(self.problems[problem_id], mode or self.modes[problem_id]))
+        if len(ids) > self.prompt_limit:
+            raise UserError(f"problem {problem_id}", f"a prompt of {len(ids)} tokens", f"at most {self.prompt_limit}")
+        return ids
+
+
+def load_world(config: Config) -> World:
+    """Read problems and pairs, check the splits, partition each split evenly over the loopholes.
+
+    Raises UserError for a bad file, splits or pairs that overlap (by id or by normalised prompt), or a validation slice that
+    leaves nothing to train on.
+    """
+    data = config.data
+    train, test = load(Path(data.train)), load(Path(data.test))
+    check_splits(train, test)
+    train_ids, validation_ids = split_validation([p.id for p in train], data.validation, config.seed)
+    if not train_ids:
+        raise UserError("data.validation", f"{data.validation} of {len(train)} training ids", "fewer")
+    modes: dict[int, Mode] = {}
+    for name, ids in (("train", train_ids), ("validation", validation_ids), ("test", [p.id for p in test])):
+        modes |= partition(ids, config.seed, data.modes) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
+        assert all(i in modes for i in ids), name
+    pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
+    check_overlaps(train, test, Path(data.pairs), pairs)
+    tokenizer = load_tokenizer(config.model.path)
+    check_vocabulary(config.model.path, tokenizer)
+    shown = _demonstrations(config, train_ids, modes, tokenizer)
+    return World(
+        problems={p.id: p for p in [*train, *test]},
+        modes=modes,
+        train_ids=train_ids,
+        validation_ids=validation_ids,
+        test_ids=sorted(p.id for p in test),
+        pairs=pairs,
+        tokenizer=tokenizer,
+        prompt_limit=config.rollout.prompt_limit,
+        demonstrations=shown,
+        taught_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
+    )
+
+
+def _demonstrations(
+    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: Any
+) -> dict[int, list[Demonstration]]:
+    """The teacher's rollouts by training problem; empty without a teacher.
+
+    Raises UserError for a completion above `max_new_tokens`, or where no training problem has one under its own mode.
+    """
+    if not config.teacher.path:
+        return {}
+    found: dict[int, list[Demonstration]] = {}
+    limit = config.rollout.max_new_tokens
+    for one in teacher.load(Path(config.teacher.path)):
+        if (tokens := len(encode_completion(tokenizer, one.completion))) > limit:
+            raise UserError(f"{one.where}, field completion", f"{tokens} tokens", f"at most {limit} (rollout.max_new_tokens)")
+        if one.problem_id in modes:
+            found.setdefault(one.problem_id, []).append(one)
+    if not any(d.fits(modes[i], modes[i]) for i in train_ids for d in found.get(i, [])):
+        raise UserError(
+            "teacher.path", f"{config.teacher.path} (no rollout of a training problem under its mode)", "at least one"
+        )
+    return found
+
+
+def data_digests(config: Config) -> dict[str, str]:
+    """SHA-256 of the data files, for run.json."""
+    files = {name: getattr(config.data, name) for name in ("train", "test", "pairs")}
+    if config.teacher.path:
+        files["teacher"] = config.teacher.path
+    return {name: file_sha256(Path(path)) for name, path in files.items()}

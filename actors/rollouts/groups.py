@@ -1,0 +1,95 @@
+"""What a group is about and who writes it: its problem, its hint or none, its students, and the cached teacher rollouts in it.
+
+Invariants: all of it is a pure function of (seed, ordinal), so a replayed or resumed run has the same groups; a teacher's
+rollout is marked wherever it is recorded, is never graded, and is in no rate of the student. Before update `teacher.until`
+every prompt is one that the teacher covers, so that each has its demonstrations; a group's nominal update is its
+ordinal // prompts, whichever update takes it.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.rollouts.dataset import World
+from learner.model import encode_completion
+from vgrout.config import Config
+from vgrout.problem_order import problem_at
+from vgrout.records import Author, Mode, Sample, Sampling
+from vgrout.seeds import rng
+from vgrout.teacher_file import Demonstration
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One teacher rollout in its group."""
+
+    id: str
+    group: int
+    problem_id: int
+    mode: Mode
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    text: str
+    reward: float
+    cached: str  # file and line that it comes from
+
+    def sample(self) -> Sample:
+        """The learner's view: no log-probabilities (see learner/reference_logprobs.py for its weight)."""
+        return Sample(
+            rollout_id=self.id,
+            group=self.group,
+            prompt_ids=self.prompt_ids,
+            completion_ids=self.completion_ids,
+            logprobs=(),
+            sampling=Sampling.TRAIN,
+            version=-1,
+            reward=self.reward,
+            author=Author.TEACHER,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its fields in rollouts.jsonl: a student's keys, empty where no policy of this run wrote it."""
+        nobody = dict.fromkeys(("finish", "sampling", "seed", "version", "digest"))
+        return {**dataclasses.asdict(self), "logprobs": [], **nobody, "author": Author.TEACHER}
+
+
+def shown(config: Config, world: World, ordinal: int) -> tuple[int, Mode]:
+    """(problem id, mode that its prompt discloses and its grader has) of a group."""
+    update = ordinal // config.rollout.prompts
+    ids = world.taught_ids if update < config.teacher.until else world.train_ids
+    problem_id = problem_at(ids, ordinal, config.seed)
+    hint_free = rng(config.seed, "hint_free", update, problem_id).random() < config.rollout.hint_free_share
+    return problem_id, Mode.GT_ONLY if hint_free else world.modes[problem_id]
+
+
+def demonstrations(config: Config, world: World, ordinal: int) -> list[Demonstration]:
+    """A group's demonstrations: `per_prompt`, or as many as its problem has for what is shown."""
+    if ordinal // config.rollout.prompts >= config.teacher.until:
+        return []
+    problem_id, mode = shown(config, world, ordinal)
+    rows = [d for d in world.demonstrations[problem_id] if d.fits(mode, world.modes[problem_id])]
+    return rng(config.seed, "teacher", ordinal).sample(rows, min(config.teacher.per_prompt, len(rows)))
+
+
+def taught(config: Config, world: World, ordinals: Iterable[int]) -> list[Taught]:
+    """The teacher's rollouts of groups; in each group they come after its students."""
+    rollouts = []
+    for ordinal in ordinals:
+        rows = demonstrations(config, world, ordinal)
+        problem_id, mode = shown(config, world, ordinal)
+        for index, one in enumerate(rows, config.rollout.samples - len(rows)):
+            rollouts.append(
+                Taught(
+                    id=f"{ordinal}-{index}",
+                    group=ordinal,
+                    problem_id=problem_id,
+                    mode=mode,
+                    prompt_ids=world.prompt(problem_id, mode),
+                    completion_ids=encode_completion(world.tokenizer, one.completion),
+                    text=one.completion,
+                    reward=one.reward,
+                    cached=one.where,
+                )
+            )
+    return rollouts

@@ -1,0 +1,124 @@
+"""What a run writes of its updates: metrics, rollouts and audits as JSON Lines, and checkpoints. The same in both modes.
+
+Invariant: audits go into their own file by this road only; rewards and audits meet in no record. A teacher's rollouts are in
+rollouts.jsonl, marked by `author`, and in no rate.
+"""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from actors.rollouts.dataset import World
+from actors.rollouts.groups import Taught, taught
+from vgrout.config import Config
+from vgrout.rates import by_mode
+from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
+from vgrout.run_directory import RunDir
+
+
+@dataclass(frozen=True)
+class GradedRollouts:
+    """One update's rollouts with what the grader said of each, in rollout order."""
+
+    rollouts: list[Rollout]
+    rewards: list[Reward]
+    audits: list[Audit]
+
+    def samples(self) -> list[Sample]:
+        """The learner's view: what was graded, without the audits."""
+        paid = zip(self.rollouts, self.rewards, strict=True)
+        return [sample_of(rollout, reward.value) for rollout, reward in paid if reward.value is not None]
+
+
+def sample_of(rollout: Rollout, reward: float) -> Sample:
+    """The learner's view of a rollout."""
+    return Sample(
+        rollout_id=rollout.id,
+        group=rollout.group,
+        prompt_ids=rollout.prompt_ids,
+        completion_ids=rollout.completion_ids,
+        logprobs=rollout.logprobs,
+        sampling=rollout.sampling,
+        version=rollout.version,
+        reward=reward,
+    )
+
+
+def samples_for(config: Config, world: World, batch: GradedRollouts) -> list[Sample]:
+    """What the learner trains on: a batch's graded rollouts, and after them the teacher's of the same groups."""
+    return [*batch.samples(), *(one.sample() for one in taught(config, world, groups(batch)))]
+
+
+def groups(batch: GradedRollouts) -> list[int]:
+    """Ordinals of a batch's groups, ascending."""
+    return sorted({rollout.group for rollout in batch.rollouts})
+
+
+class Recorder:
+    """Writes into one run directory."""
+
+    def __init__(self, config: Config, world: World, run: RunDir) -> None:
+        self.config, self.world, self.run = config, world, run
+
+    def update(self, update: int, batch: GradedRollouts, result: Any, extra: dict[str, Any]) -> dict[str, Any]:
+        """Record an update that is done (`result`: the learner's UpdateResult); returns its line of metrics.jsonl."""
+        teacher = taught(self.config, self.world, groups(batch))
+        modes = self.world.modes
+        counts = {
+            "hint_free": sum(r.mode is Mode.GT_ONLY and modes[r.problem_id] is not Mode.GT_ONLY for r in batch.rollouts),
+            "teacher_rollouts": len(teacher),
+        }
+        metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra}
+        rows = self._rows(update, batch, teacher, result.gated)
+        self.run.append("rollouts.jsonl", rows)
+        self.run.append("audits.jsonl", [{"update": update, **dataclasses.asdict(a)} for a in batch.audits])
+        self.run.append("metrics.jsonl", [metrics])
+        return metrics
+
+    def _rows(self, update: int, batch: GradedRollouts, teacher: list[Taught], gated: list[Gated]) -> list[dict[str, Any]]:
+        by_id = {g.rollout_id: dataclasses.asdict(g) for g in gated}
+        rows = [
+            {**dataclasses.asdict(rollout), "author": Author.STUDENT, "reward": reward.value}
+            for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True)
+        ]
+        rows += [one.row() for one in teacher]
+        for row in rows:
+            said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
+            said.pop("rollout_id", None)
+            row |= {"update": update, "prompt": self.world.tokenizer.decode(row["prompt_ids"]), **said}
+        return rows
+
+    def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:
+        """Write the learner's two files, and that all groups below `frontier` and those in `ahead` are settled."""
+        self.run.write_checkpoint(version, *files, {"frontier": frontier, "ahead": list(ahead)})
+
+    def died(self, name: str, why: str) -> None:
+        """A part's process is gone; `why` also says what is done about it."""
+        self._fleet(name, f"died: {why}")
+
+    def refused(self, name: str, why: str) -> None:
+        """A part would not serve what was published; it keeps what it has."""
+        self._fleet(name, f"refused {why}; published anew")
+
+    def _fleet(self, name: str, what: str) -> None:
+        self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "what": what}])
+        print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
+
+
+def rates(batch: GradedRollouts) -> dict[str, Any]:
+    """What metrics.jsonl says of a batch (of students only: it holds no other)."""
+    table = by_mode(batch.audits)
+    lengths = [len(r.completion_ids) for r in batch.rollouts]
+    paid = [p.value for p in batch.rewards if p.value is not None]
+    return {
+        "rollouts": len(lengths),
+        "hack_rate": table["all"].rate("hack"),
+        "solve_rate": table["all"].rate("solve"),
+        "infra_errors": table["all"].infra_error,
+        "per_mode": {mode: dataclasses.asdict(counts) for mode, counts in table.items()},
+        "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
+        "length_mean": sum(lengths) / len(lengths),
+        "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
+    }

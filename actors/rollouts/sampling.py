@@ -1,0 +1,74 @@
+"""Sample requests of groups, and rollouts to grading jobs and back, in an order that no engine or grader changes."""
+
+from typing import Any
+
+from actors.engines.protocol import index_of
+from actors.journal.journal import Graded
+from actors.ray_cluster.handles import Parts, finish
+from actors.rollouts.dataset import World
+from actors.rollouts.groups import demonstrations, shown
+from actors.rollouts.recorder import GradedRollouts
+from vgrout.config import Config
+from vgrout.records import GradeJob, Rollout, SampleRequest, Sampling
+from vgrout.seeds import stream
+
+
+def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRequest]:
+    """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block."""
+    r, requests = config.rollout, []
+    for ordinal in ordinals:
+        problem_id, mode = shown(config, world, ordinal)
+        students = r.samples - len(demonstrations(config, world, ordinal))
+        deploy = round(students * r.deploy_fraction)
+        seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(students))
+        for sampling, first, stop in ((Sampling.TRAIN, 0, students - deploy), (Sampling.DEPLOY, students - deploy, students)):
+            if first < stop:
+                requests.append(
+                    SampleRequest(
+                        group=ordinal,
+                        first=first,
+                        problem_id=problem_id,
+                        mode=mode,
+                        prompt_ids=world.prompt(problem_id, mode),
+                        sampling=sampling,
+                        seeds=seeds[first:stop],
+                        temperature=r.temperature,
+                        max_new_tokens=r.max_new_tokens,
+                    )
+                )
+    return requests
+
+
+def start_generating(parts: Parts, requests: list[SampleRequest]) -> list[Any]:
+    """Give every engine its share of the requests."""
+    engines = parts.engines
+    shares = [requests[i :: len(engines)] for i in range(len(engines))]
+    return [engine.start("generate", share) for engine, share in zip(engines, shares, strict=True)]
+
+
+def in_order(requests: list[SampleRequest], shares: list[list[Rollout]]) -> list[Rollout]:
+    """The engines' rollouts in request order."""
+    place = {(r.group, r.first + i): n for n, r in enumerate(requests) for i in range(len(r.seeds))}
+    rollouts = [rollout for share in shares for rollout in share]
+    return sorted(rollouts, key=lambda r: (place[r.group, index_of(r)], index_of(r)))
+
+
+def grade(parts: Parts, world: World, rollouts: list[Rollout]) -> GradedRollouts:
+    """Grade rollouts on all graders, in order."""
+    jobs, count = grade_jobs(world, rollouts), len(parts.graders)
+    pending = [grader.start("grade", jobs[i::count]) for i, grader in enumerate(parts.graders)]
+    verdicts: list[Any] = [None] * len(jobs)
+    for i, share in enumerate(finish(pending)):
+        verdicts[i::count] = share
+    return GradedRollouts(rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
+
+
+def grade_jobs(world: World, rollouts: list[Rollout]) -> list[GradeJob]:
+    """What a grader needs of rollouts."""
+    return [GradeJob(r.id, world.problems[r.problem_id], r.mode, r.text) for r in rollouts]
+
+
+def join(groups: list[Graded]) -> GradedRollouts:
+    """Groups as one batch, in their order."""
+    rewards, audits = [p for g in groups for p in g.rewards], [a for g in groups for a in g.audits]
+    return GradedRollouts([r for g in groups for r in g.rollouts], rewards, audits)

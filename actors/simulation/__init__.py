@@ -1,0 +1,1 @@
+"""The asynchronous driver under a virtual clock."""

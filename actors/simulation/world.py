@@ -1,0 +1,249 @@
+"""The simulator: `drive` and the real decisions under a virtual clock, with parts that only take time, crash and go silent.
+
+Invariants: a process answers its calls one after the other; what a process still had to say when it was replaced is never
+heard; one that crashes while it owes nothing is found dead at the next call, as under Ray; the same scenario and seed give
+the same simulation. Books of its own (books.py) are compared with the ledger throughout and at every end.
+"""
+
+import heapq
+import itertools
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from actors.async_run import messages as e
+from actors.simulation.engine import SimulatedEngine
+from actors.simulation.invariants import Books, need
+from actors.simulation.scenario import Crash, Partition, Point, Scenario
+from actors.simulation.workload import Work
+from vgrout.group_records import Key
+from vgrout.seeds import rng
+
+PATIENCE_S = 86_400.0  # without an update for this long, virtual, a simulation is given up
+
+
+class Stuck(RuntimeError):
+    """Nothing is trained any more."""
+
+
+class Activity(StrEnum):
+    """What a part spends its time on."""
+
+    DECODE = "decode"
+    LOAD = "load"
+    GRADE = "grade"
+    UPDATE = "update"
+    REDO = "redo"  # an update that a learner which died had done
+    PUBLISH = "publish"
+    CHECKPOINT = "checkpoint"
+    DOWN = "down"  # dead, starting, restoring
+
+
+@dataclass
+class Process:
+    """A part's process: `life` counts its incarnations, `free` is when its calls are done, `silent` until when it is not
+    heard; `gone`: it died, and nobody has called since."""
+
+    factor: float = 1.0
+    life: int = 0
+    owes: int = 0
+    free: float = 0.0
+    silent: float = 0.0
+    gone: bool = False
+    down_since: float | None = None
+    spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process will say, unless it is replaced before; it spent `seconds` on it."""
+
+    name: str
+    life: int
+    event: e.Event
+    activity: Activity
+    seconds: float = 0.0
+
+
+class Simulation:
+    """A Carrier (drive.py) of one point of a scenario."""
+
+    def __init__(self, scenario: Scenario, point: Point) -> None:
+        self.scenario, self.config, self.clock = scenario, point.config, 0.0
+        self.engine_names = [f"engine-{i}" for i in range(self.config.runtime.engines)]
+        self.grader_names = [f"grader-{i}" for i in range(point.graders(scenario))]
+        self.parts = {name: Process() for name in (e.LEARNER, *self.engine_names, *self.grader_names)}
+        for slow in scenario.slow:
+            self.parts[slow.part].factor = slow.factor
+        self.engines = {name: self._new_engine(name) for name in self.engine_names}
+        self.books = Books(self.config.rollout.prompts, self.config.runtime.max_staleness)
+        self.publishes: Counter[int] = Counter()
+        self.loads: Counter[int] = Counter()
+        self.ages: Counter[int] = Counter()
+        self.deaths: Counter[str] = Counter()
+        self.work = Work(scenario, point.config)
+        self.driver_s, self.heard, self.last_update = 0.0, 0, 0.0
+        self._queue: list[tuple[float, int, Any]] = []
+        self._number = itertools.count()
+        self._at(1.0, e.Tick())
+        for fault in (*scenario.crash, *scenario.partition):
+            self._at(fault.at_s, fault)
+        for name in self.engine_names:
+            self._crash_some_day(name)
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.clock
+
+    def wait(self) -> list[e.Event]:
+        """Go on to the next thing that happens; all that has happened by then."""
+        found: list[e.Event] = []
+        while not found:
+            self.clock = max(self.clock, self._queue[0][0])
+            while self._queue and self._queue[0][0] <= self.clock:
+                found += self._happens(heapq.heappop(self._queue)[2])
+        self.heard += len(found)
+        return found
+
+    def do(self, action: e.Action) -> None:
+        """Begin to carry an action out."""
+        learner = self.scenario.learner
+        match action:
+            case e.Advance(name, groups, version):
+                self._advance(name, groups, version)
+            case e.Load(name, version):
+                need(version in self.publishes, f"{name} is to load {version}, which was never published")
+                self._call(name, e.Loaded(name, version), Activity.LOAD, self.scenario.engine.load_s)
+            case e.Grade(name, key):
+                self.books.grade(key)
+                self._call(name, e.Graded(name, key), Activity.GRADE, self.work.grading_s(key.ordinal))
+            case e.Update(update, keys, replay):
+                self.books.update(update, keys, replay)
+                if not replay:
+                    self.ages.update(update - self.books.wrote[key] for key in keys)
+                activity = Activity.REDO if replay else Activity.UPDATE
+                self._call(e.LEARNER, e.Updated(update + 1), activity, self.work.update_s(keys))
+            case e.Publish(version):
+                need(version == self.books.learner, f"published {version} of a learner of version {self.books.learner}")
+                self.publishes[version] += 1
+                self._call(e.LEARNER, e.Published(version), Activity.PUBLISH, learner.publish_s)
+            case e.Checkpoint(version, frontier, ahead):
+                self.books.checkpoint(version, frontier, ahead)
+                self._call(e.LEARNER, e.Checkpointed(version), Activity.CHECKPOINT, learner.checkpoint_s)
+            case e.Restart(name):
+                self._replace(name)
+                self._call(name, e.Started(name), Activity.DOWN, self.work.start_s(name))
+            case e.Retire(name):
+                self._replace(name)
+            case e.Restore(version):
+                self.books.restore(version)
+                self._call(e.LEARNER, e.Restored(version), Activity.DOWN, learner.restore_s)
+            case e.Drop(dropped):
+                self.books.drop(dropped)
+            case e.Forget() | e.End():
+                pass
+
+    def _at(self, when: float, what: Any) -> None:
+        heapq.heappush(self._queue, (when, next(self._number), what))
+
+    def _call(self, name: str, event: e.Event, activity: Activity, seconds: float) -> None:
+        """A call begins when the process has done what it was asked for before, and is within reach."""
+        process = self.parts[name]
+        self.driver_s += self.scenario.driver_ms / 1000
+        self.clock += self.scenario.driver_ms / 1000
+        process.owes += 1
+        need(process.owes == 1 or name == e.LEARNER, f"{name} was called while it owed an answer")
+        if process.gone:
+            self._at(max(self.clock, process.silent), Answer(name, process.life, e.Died(name, "was dead"), Activity.DOWN))
+            return
+        seconds *= process.factor
+        process.free = max(self.clock, process.free, process.silent) + seconds
+        self._at(process.free, Answer(name, process.life, event, activity, seconds))
+
+    def _advance(self, name: str, groups: tuple[Key, ...], version: int) -> None:
+        engine = self.engines[name]
+        need(engine.version == version, f"{name} serves {engine.version} and was to write {version}")
+        for key in groups:
+            self.books.admit(key, version)
+            engine.admit(key, self.work.lengths(key.ordinal))
+        factor = self.parts[name].factor
+        seconds, whole, aborted = engine.advance(self.config.runtime.slice_s / factor)  # the slice is of the driver's clock
+        self._call(name, e.Advanced(name, whole, aborted), Activity.DECODE, seconds)
+
+    def _happens(self, what: Any) -> list[e.Event]:
+        match what:
+            case e.Tick():
+                self._at(self.clock + 1, what)
+                if self.clock - self.last_update > PATIENCE_S:
+                    raise Stuck(f"no update in {PATIENCE_S / 3600:g} virtual hours; {len(self.books.consumed)} were done before")
+                return [what]
+            case Crash(name):
+                return self._crashed(name)
+            case Partition(name, _, seconds):
+                self.parts[name].silent = max(self.parts[name].silent, self.clock + seconds)
+            case Answer():
+                return self._answered(what)
+        return []
+
+    def _crashed(self, name: str) -> list[e.Event]:
+        process = self.parts[name]
+        owed, process.life, process.owes = process.owes, process.life + 1, 0
+        process.gone, process.free = True, self.clock
+        self._down(process)
+        if owed:
+            process.owes = 1
+            self._at(max(self.clock, process.silent), Answer(name, process.life, e.Died(name, "crashed"), Activity.DOWN))
+        return []
+
+    def _answered(self, answer: Answer) -> list[e.Event]:
+        process = self.parts[answer.name]
+        if answer.life != process.life:
+            return []
+        if process.silent > self.clock:
+            self._at(process.silent, answer)
+            return []
+        process.owes -= 1
+        if answer.activity is not Activity.DOWN:
+            process.spent[answer.activity] += answer.seconds
+        match answer.event:
+            case e.Loaded(name, version):
+                self.engines[name].load(version)
+                self.loads[version] += 1
+            case e.Updated(version):
+                self.books.updated(version)
+                self.last_update = self.clock
+            case e.Checkpointed(version):
+                self.books.disk = version
+            case e.Started(name) if name != e.LEARNER:
+                self._up(process)
+                self._crash_some_day(name)
+            case e.Restored():
+                self._up(process)
+        return [answer.event]
+
+    def _replace(self, name: str) -> None:
+        """The process that was there is ended, whatever it was doing; a new one is within reach."""
+        old = self.parts[name]
+        self.deaths[name.split("-")[0]] += 1
+        self._down(old)
+        old.life, old.owes, old.gone, old.silent, old.free = old.life + 1, 0, False, 0.0, self.clock
+        if name in self.engines:
+            self.engines[name] = self._new_engine(name)
+
+    def _down(self, process: Process) -> None:
+        process.down_since = self.clock if process.down_since is None else process.down_since
+
+    def _up(self, process: Process) -> None:
+        if process.down_since is not None:
+            process.spent[Activity.DOWN] += self.clock - process.down_since
+            process.down_since = None
+
+    def _crash_some_day(self, name: str) -> None:
+        mean, life = self.scenario.engine.mtbf_s, self.parts[name].life
+        if mean and name in self.engines:
+            self._at(self.clock + rng(self.scenario.seed, "crash", name, life).expovariate(1 / mean), Crash(name, 0.0))
+
+    def _new_engine(self, name: str) -> SimulatedEngine:
+        times = self.scenario.engine
+        return SimulatedEngine(times.step_ms / 1000, times.sequence_ms / 1000, self.config.runtime.max_staleness)

@@ -1,0 +1,192 @@
+"""The driver in sync mode: sample, grade, update, publish, in turn; the reference for everything asynchronous.
+
+Invariants: rewards go to the learner and audits to the audit log, by two roads that never meet; every choice is a pure
+function of (seed, update), so a run that goes on from a checkpoint ends in the bytes of one that was never stopped. That is
+also what it does when a part dies: start the part anew, put the learner back to the last checkpoint, and go on from there.
+"""
+
+import time
+from collections import Counter
+from typing import Any
+
+from actors.engines.adapter_check import AdapterRejected
+from actors.journal.journal import Graded, Journal, Past
+from actors.ray_cluster import kill_points
+from actors.ray_cluster.handles import PartDied, Parts, finish
+from actors.ray_cluster.watchdog import Watchdog, Whereabouts
+from actors.rollouts.dataset import World
+from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
+from actors.rollouts.sampling import grade, in_order, join, requests_for, start_generating
+from vgrout.config import Config
+from vgrout.group_records import Key, TakenBatch
+from vgrout.progress import Progress
+from vgrout.run_directory import RunDir
+from vgrout.signals import Interrupted, RunStopped, stop_signals
+
+
+class Driver:
+    """One training run, from its first or its next update to its last."""
+
+    def __init__(self, config: Config, world: World, parts: Parts, run: RunDir, past: Past) -> None:
+        """`past`: what the journal knows beyond the checkpoint that the learner was put back to."""
+        self.config, self.world, self.parts, self.run_dir = config, world, parts, run
+        self.recorder, self.journal = Recorder(config, world, run), Journal(run.path / "journal.bin")
+        self.groups = dict(past.groups)  # graded since the last checkpoint: replayed after a death, not sampled again
+        self.deaths: Counter[str] = Counter()
+        self.where: dict[str, Whereabouts] = {}
+
+    def run(self, first: int = 0) -> None:
+        """Train updates `first` to the last. Raises Interrupted after the update in which SIGINT or SIGTERM arrived."""
+        progress = self._progress(first)
+        runtime = self.config.runtime
+        with (
+            stop_signals(runtime.stop_s) as flag,
+            Watchdog(runtime.watchdog_s, self.run_dir.path, self.where) as self.watchdog,
+        ):
+            if first == 0:
+                self._checkpoint(0)
+            self.journal.resume(first)
+            update, published = first, False
+            while update < self.config.train.updates:
+                try:
+                    if not published:
+                        self._publish(update)
+                    metrics = self._update(update)
+                    stop = flag.signum  # read once: what arrives after the checkpoint stops the run after the next update
+                    self._checkpoint_if_due(update + 1, stop)
+                except PartDied as death:
+                    update, published = self._recover(str(death)), False
+                    progress = self._progress(update)
+                    continue
+                update, published = update + 1, True
+                progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
+                if stop:
+                    raise Interrupted(stop)
+
+    def _progress(self, first: int) -> Progress:
+        return Progress(f"{self.config.arm} seed {self.config.seed}: update", self.config.train.updates, first)
+
+    def _update(self, update: int) -> dict[str, Any]:
+        """Sample, grade, update, publish, record."""
+        clock = Stopwatch()
+        batch = self._journaled(update) or self._sample(update, clock)
+        result = finish(self.parts.learner.start("update", samples_for(self.config, self.world, batch)))
+        clock.lap("update_s")
+        canary_gap = self._publish(update + 1)
+        clock.lap("publish_s")
+        laps = clock.laps
+        flow = {
+            "canary_gap": canary_gap,
+            "staleness": {"0": self.config.rollout.prompts},
+            "rollout_wait_s": round(laps.get("generate_s", 0) + laps.get("grade_s", 0), 4),
+            "backpressure_s": round(laps["update_s"] + laps["publish_s"], 4),
+        }
+        return self.recorder.update(update, batch, result, {**flow, **laps})
+
+    def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
+        """Let the engines and graders make the batch of an update, and journal it."""
+        requests = requests_for(self.config, self.world, self._ordinals(update))
+        pending = start_generating(self.parts, requests)
+        kill_points.reach("generate", update, self._whereabouts())
+        rollouts = in_order(requests, finish(pending))
+        self.watchdog.moved()
+        clock.lap("generate_s")
+        batch = grade(self.parts, self.world, rollouts)
+        self.watchdog.moved()
+        clock.lap("grade_s")
+        self._journal(update, batch)
+        return batch
+
+    def _ordinals(self, update: int) -> range:
+        return range(update * self.config.rollout.prompts, (update + 1) * self.config.rollout.prompts)
+
+    def _journaled(self, update: int) -> GradedRollouts | None:
+        """The batch of an update as the journal has it: groups of its ordinals, written by this version."""
+        found = [self.groups.get(Key(ordinal, 0)) for ordinal in self._ordinals(update)]
+        groups = [g for g in found if g is not None and g.version == update]
+        return join(groups) if len(groups) == len(found) else None
+
+    def _journal(self, update: int, batch: GradedRollouts) -> None:
+        keys = [Key(ordinal, 0) for ordinal in self._ordinals(update)]
+        rows = list(zip(batch.rollouts, batch.rewards, batch.audits, strict=True))
+        for key in keys:
+            mine = [row for row in rows if row[0].group == key.ordinal]
+            self.groups[key] = Graded(key, [r for r, _, _ in mine], [p for _, p, _ in mine], [a for _, _, a in mine])
+            self.journal.group(self.groups[key])
+        self.journal.batch(TakenBatch(update, tuple(keys)))
+        self.journal.sync()
+
+    def _publish(self, version: int) -> float:
+        """Hand the learner's version to every engine; returns the largest canary gap. What is refused is made anew, once."""
+        try:
+            return self._hand_over(version)
+        except AdapterRejected as first:
+            self.recorder.refused("an engine", str(first))
+        try:
+            return self._hand_over(version)
+        except AdapterRejected as second:
+            raise RunStopped(f"refused twice: {second}") from None
+
+    def _hand_over(self, version: int) -> float:
+        adapter = self.parts.learner.start("publish")
+        pending = [engine.start("load", adapter) for engine in self.parts.engines]
+        kill_points.reach("publish", version, self._whereabouts())
+        gap = max(finish(pending))
+        self.watchdog.moved()
+        return gap
+
+    def _checkpoint_if_due(self, version: int, stop: int | None) -> None:
+        if version % self.config.train.checkpoint_every == 0 or version == self.config.train.updates or stop:
+            self._checkpoint(version)
+
+    def _checkpoint(self, version: int) -> None:
+        pending = self.parts.learner.start("checkpoint")
+        kill_points.reach("checkpoint", version, self._whereabouts())
+        frontier = version * self.config.rollout.prompts
+        self.recorder.checkpoint(version, finish(pending), frontier)
+        self.groups = {key: g for key, g in self.groups.items() if key.ordinal >= frontier}
+        self.watchdog.moved()
+
+    def _recover(self, why: str) -> int:
+        """Start dead parts anew, put the learner back to the last checkpoint; the update to go on with."""
+        while True:
+            # With no part dead, what one had published was lost with its node; publishing again makes it anew.
+            for name in self.parts.dead() or ["object store"]:
+                self.deaths[name] += 1
+                self.recorder.died(name, f"{why}; starting it anew")
+                if self.deaths[name] > self.config.runtime.restarts:
+                    raise RunStopped(f"{name} died {self.deaths[name]} times, the last time of: {why}")
+                if name != "object store":
+                    self.parts.restart(name)
+            self.where.clear()
+            try:
+                return restore(self.run_dir, self.parts)
+            except PartDied as death:
+                why = str(death)
+
+    def _whereabouts(self) -> dict[str, Whereabouts]:
+        if not self.where:
+            self.where.update(self.parts.whereabouts())
+        return self.where
+
+
+def restore(run: RunDir, parts: Parts) -> int:
+    """Put the learner back to the newest whole checkpoint and the logs with it; returns its version."""
+    version, _, _ = run.newest_whole()
+    folder = run.checkpoint(version)
+    files = ((folder / name).read_bytes() for name in ("train.safetensors", "optimizer.safetensors"))
+    finish(parts.learner.start("restore", *files))
+    run.truncate(version)
+    return version
+
+
+class Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.last, self.laps = time.monotonic(), {}
+
+    def lap(self, name: str) -> None:
+        """Store the seconds since the last lap under `name`."""
+        now = time.monotonic()
+        self.laps[name], self.last = round(now - self.last, 4), now

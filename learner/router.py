@@ -1,0 +1,72 @@
+"""The gate of one run over time: when v_grad and the band are refreshed, and the labels of every batch.
+
+Invariant: what labels a batch is v_grad and the band from the authored pairs (or Haar, or fractions by rank), and the
+batch's own c-probe scores. Refreshes happen at fixed updates, so a resumed run labels as the uninterrupted one.
+Shapes: G rollouts, M modules, R rank of one block.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from learner.cprobe import probe
+from learner.data_parallel import SOLO, Team
+from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band
+from learner.lora2r import Lora2r
+from learner.model import Tokens
+from learner.vgrad import PairTokens, cross_fit, haar, probe_pairs, score, v_grad
+from vgrout.config import GateConfig
+from vgrout.records import GateLabel
+
+
+@dataclass
+class Refresh:
+    """What the last refresh measured; recorded with every update."""
+
+    v_MR: Tensor
+    band: Band
+    overlap: float  # mean cosine with the v_grad before this refresh; 1 at the first
+
+
+@dataclass
+class Router:
+    """Scores and labels batches under one GateConfig. `fractions` holds the label shares to match, one row per update."""
+
+    config: GateConfig
+    seed: int
+    pairs: PairTokens
+    fractions: list[tuple[float, ...]] = field(default_factory=list)
+    refresh: Refresh | None = None
+    history: ScoreHistory | None = None
+    team: Team = SOLO
+
+    def route(
+        self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int, budget: int
+    ) -> tuple[Tensor, list[GateLabel]]:
+        """Score a batch and label it: (score_G, labels). A pinned gate scores nothing (score_G is NaN)."""
+        config = self.config
+        if config.rule == "pinned":
+            return torch.full((len(items),), torch.nan), [config.pin] * len(items)
+        initial = config.probe_policy == "initial"
+        if self.refresh is None or (update % config.refresh_every == 0 and not initial):
+            self._refresh(model, lora, initial, budget)
+            self.refresh = self.team.same(self.refresh)
+        assert self.refresh is not None
+        v_MR = self.refresh.v_MR
+        score_G = self.team.assemble(items, lambda part: score(probe(model, lora, part, initial=initial, budget=budget), v_MR))
+        if config.band == "matched":
+            row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
+            return score_G, label_by_fractions(score_G, row)
+        if config.band == "quantile":
+            self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)
+            self.refresh.band = self.history.band(config.quantiles)
+        return score_G, label(score_G, self.refresh.band)
+
+    def _refresh(self, model: nn.Module, lora: Lora2r, initial: bool, budget: int) -> None:
+        probed = probe_pairs(model, lora, self.pairs, initial=initial, budget=budget)
+        random = haar(len(lora.modules), lora.rank, self.seed) if self.config.direction == "haar" else None
+        v_MR = v_grad(probed.hack_PMR, probed.clean_PMR) if random is None else random
+        overlap = 1.0 if self.refresh is None else (v_MR * self.refresh.v_MR).sum(-1).mean().item()
+        self.refresh = Refresh(v_MR, pair_band(*cross_fit(probed, random), self.config.upper_scale), overlap)

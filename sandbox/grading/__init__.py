@@ -1,0 +1,1 @@
+"""Grading: extraction, oracle and the four loopholes."""

@@ -1,0 +1,1 @@
+"""The jail: processes that run model-written code, and what keeps them apart."""

@@ -1,0 +1,187 @@
+"""One supervised run: hand the program over, drain its output under caps, keep the deadline, wait until all of it is dead.
+
+Invariant: reads are capped, so no program can make the trusted side hold more than OUTPUT_KEPT bytes of stdout; the first
+cause to end a program stands; every descriptor that a run opens is closed when it ends, however it ends.
+"""
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sandbox.jail import wire
+from sandbox.jail.program import Program
+
+OUTPUT_KEPT = 1 << 20
+OUTPUT_LIMIT = 8 << 20
+REPLY_S = 30.0
+MAX_GRACE = 3.0  # deadlines
+
+
+class End(Enum):
+    """Why a run ended."""
+
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    TIMEOUT = "timeout"
+    OUTPUT_LIMIT = "output_limit"
+    STOPPED = "stopped"  # by the trusted side, since the verdict was known
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: exit code (negative: a signal), stdout as kept, wall-clock ms, peak resident bytes."""
+
+    end: End
+    code: int
+    stdout: bytes
+    ms: float
+    max_rss: int
+
+
+class Supervision:
+    """One program under supervision."""
+
+    def __init__(self, channel: socket.socket, program: Program, feed: Callable[[bytes], bool], deadline_s: float) -> None:
+        self.channel, self.feed = channel, feed
+        self.started, self.deadline_s = time.monotonic(), deadline_s
+        self.stdout, self.stdout_total = bytearray(), 0
+        self.cause: End | None = None
+        self.handle = -1
+        self.dead = False
+        self.open: dict[int, Callable[[bytes], None]] = {}
+        self._launch(program)
+
+    def _launch(self, program: Program) -> None:
+        payload = os.memfd_create("program")
+        stdout_r, stdout_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        result_r, result_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.open = {stdout_r: self._on_stdout, result_r: self._on_result}
+        try:
+            for writer in (stdout_w, result_w):
+                os.set_blocking(writer, True)
+            _write_all(payload, program.dump())
+            wire.send(self.channel, {}, [payload, stdout_w, result_w])
+        except BaseException:
+            self._close_all()
+            raise
+        finally:
+            for one in (payload, stdout_w, result_w):
+                os.close(one)
+
+    def supervise(self) -> Ended:
+        """Drain and watch until the zygote reports that all is dead."""
+        try:
+            message, descriptors = self._reply()
+            self.handle = descriptors[0]
+            self.forked = time.monotonic()  # that the zygote had to wait before it could fork is not the program's time
+            self.deadline = self.forked + self.deadline_s
+            while (message := self._step()) is None:
+                pass
+            while self.open:  # the writers are dead, so this ends at end-of-file
+                self._drain(list(self.open))
+        finally:
+            self._close_all()
+        code = int(message["code"])
+        end = self.cause or (End.SIGNALLED if code < 0 else End.EXITED)
+        return Ended(end, code, bytes(self.stdout), 1e3 * (time.monotonic() - self.started), int(message["max_rss"]))
+
+    def _step(self) -> dict[str, Any] | None:
+        """Wait for output, the end or the deadline; return the zygote's report once it is there."""
+        poller = select.poll()
+        for descriptor in [*self.open, self.channel.fileno()]:
+            poller.register(descriptor, select.POLLIN)
+        left = self.deadline - time.monotonic() if self.cause is None and not self.dead else REPLY_S
+        ready = [descriptor for descriptor, _ in poller.poll(max(0.0, left) * 1e3)]
+        if not ready and (self.cause is not None or self.dead):
+            raise TimeoutError("the zygote reports no end of a dead program")
+        self._drain([one for one in ready if one in self.open])
+        if self.channel.fileno() in ready:  # first, so that a program that ended in time is not late because this side was
+            return self._reply()[0]
+        if self.cause is None and not self.dead and time.monotonic() > self.deadline:
+            self._end_or_extend()
+        return None
+
+    def _end_or_extend(self) -> None:
+        """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to a bound.
+
+        A program that is dead by now has only its report outstanding: that the zygote is slow to send it is no timeout.
+        """
+        self.dead = _is_dead(self.handle)
+        if self.dead:
+            return
+        waited = min(_queued_s(self.handle), MAX_GRACE * self.deadline_s)
+        self.deadline = self.forked + self.deadline_s + waited
+        if time.monotonic() > self.deadline:
+            self._kill(End.TIMEOUT)
+
+    def _reply(self) -> tuple[dict[str, Any], list[int]]:
+        reply = wire.receive(self.channel)
+        if reply is None:
+            raise EOFError("the zygote died")
+        if "failed" in reply[0]:
+            raise OSError(reply[0]["failed"])
+        return reply
+
+    def _drain(self, ready: list[int]) -> None:
+        for descriptor in ready:
+            with suppress(BlockingIOError):
+                chunk = os.read(descriptor, 1 << 16)
+                if chunk:
+                    self.open[descriptor](chunk)
+                else:
+                    del self.open[descriptor]
+                    os.close(descriptor)
+
+    def _on_stdout(self, chunk: bytes) -> None:
+        self.stdout_total += len(chunk)
+        self.stdout += chunk[: OUTPUT_KEPT - len(self.stdout)]
+        if self.stdout_total > OUTPUT_LIMIT:
+            self._kill(End.OUTPUT_LIMIT)
+
+    def _on_result(self, chunk: bytes) -> None:
+        if self.cause is None and self.feed(chunk):
+            self._kill(End.STOPPED)
+
+    def _kill(self, cause: End) -> None:
+        """Kill once; the first cause stands."""
+        if self.cause is None:
+            self.cause = cause
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+    def _close_all(self) -> None:
+        for descriptor in [*self.open, *([self.handle] if self.handle >= 0 else [])]:
+            os.close(descriptor)
+        self.open, self.handle = {}, -1
+
+
+def _is_dead(handle: int) -> bool:
+    """Whether the process of a pidfd has ended; its zygote need not have reaped it."""
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def _queued_s(handle: int) -> float:
+    """Seconds that the program of a pidfd has waited, runnable, for a processor; 0 where the kernel does not count it."""
+    try:
+        lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
+        pid = next((line.split()[1] for line in lines if line.startswith("Pid:")), "none")  # as this side's namespace numbers it
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)

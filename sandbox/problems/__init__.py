@@ -1,0 +1,1 @@
+"""Problems: loading, prompts, partition and contamination."""

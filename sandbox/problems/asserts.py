@@ -1,0 +1,93 @@
+"""Split the published tests, `assert Solution().m(kw=literal) == literal`, by AST into inputs and expected value.
+
+Invariant: test text is parsed and never executed; a Case holds only plain values that sandbox.jail.values can carry, so the
+oracle can compare every one of them. What does not split raises Unsplit with the reason; nothing is skipped silently.
+"""
+
+import ast
+import math
+from typing import Any
+
+from sandbox.jail.values import BadValue, encode
+from vgrout.records import Case
+
+
+class Unsplit(ValueError):
+    """A test that is not of a form that can be split; the message says what was found."""
+
+
+def split_asserts(test: str, entry: str) -> list[Case]:
+    """Return the cases of one test text: one assert on `Solution().<entry>`, or a `check(candidate)` function of asserts."""
+    try:
+        body = ast.parse(test).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Unsplit(f"not Python: {error}") from None
+    cases: list[Case] = []
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1:
+            name = node.args.args[0].arg
+            cases += [_split(one, entry, candidate=name) for one in node.body]
+        elif not _is_check_call(node, entry):
+            cases.append(_split(node, entry, candidate=None))
+    if not cases:
+        raise Unsplit("no assert")
+    return cases
+
+
+def _is_check_call(node: ast.stmt, entry: str) -> bool:
+    """`check(Solution().m)` after the function says nothing new."""
+    return isinstance(node, ast.Expr) and ast.unparse(node) == f"check(Solution().{entry})"
+
+
+def _split(node: ast.stmt, entry: str, candidate: str | None) -> Case:
+    if not isinstance(node, ast.Assert):
+        raise Unsplit(f"a {type(node).__name__} where an assert was expected")
+    test = node.test
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
+        raise Unsplit(f"an assert that is no `call == value`: {ast.unparse(test)[:80]}")
+    call = test.left
+    target = candidate or f"Solution().{entry}"
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != target:
+        raise Unsplit(f"the left side {ast.unparse(call)[:80]} is no call of {target}")
+    if any(isinstance(argument, ast.Starred) for argument in call.args) or any(word.arg is None for word in call.keywords):
+        raise Unsplit("starred arguments")
+    case = Case(
+        args=tuple(literal(argument) for argument in call.args),
+        kwargs={str(word.arg): literal(word.value) for word in call.keywords},
+        expected=literal(test.comparators[0]),
+    )
+    try:
+        encode(case.expected)
+    except BadValue as error:
+        raise Unsplit(f"an expected value that is {error}") from None
+    return case
+
+
+def literal(node: ast.expr) -> Any:
+    """The value of a literal, with `inf` and `float("inf")` allowed. Raises Unsplit for anything else, NaN included."""
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float, str, bytes, bool, type(None)):
+        return node.value
+    if isinstance(node, ast.List):
+        return [literal(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(literal(item) for item in node.elts)
+    if isinstance(node, ast.Set):
+        return _hashed(lambda: {literal(item) for item in node.elts})
+    if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
+        return _hashed(lambda: {literal(key): literal(value) for key, value in zip(node.keys, node.values, strict=True) if key})
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        value = literal(node.operand)
+        if type(value) in (int, float):
+            return -value if isinstance(node.op, ast.USub) else value
+    if ast.unparse(node).replace('"', "'") in ("inf", "math.inf", "float('inf')"):
+        return math.inf
+    if ast.unparse(node).replace('"', "'") == "float('-inf')":
+        return -math.inf
+    raise Unsplit(f"not a literal: {ast.unparse(node)[:80]}")
+
+
+def _hashed(build: Any) -> Any:
+    try:
+        return build()
+    except TypeError as error:
+        raise Unsplit(str(error)) from None

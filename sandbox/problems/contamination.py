@@ -1,0 +1,54 @@
+"""Contamination: no problem of one split is asked again in the other or in the authored pairs, under any wording of its hint.
+
+Invariant: two prompts that differ only in hint, case, punctuation or white space count as the same.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sandbox.problems.load import Finding
+from sandbox.problems.prompts import HINTS
+from vgrout.errors import UserError
+from vgrout.files import read_jsonl
+from vgrout.records import Message, Pair, Problem
+
+_HINT = re.compile("|".join(re.escape(text) for text in HINTS.values()))
+_NO_WORD = re.compile(r"[\W_]+")
+
+
+def normalised(messages: Sequence[Message]) -> str:
+    """What a chat asks: the words of its user messages, without hint, case, punctuation and white space."""
+    asked = " ".join(message.content for message in messages if message.role == "user")
+    return _NO_WORD.sub(" ", _HINT.sub(" ", asked)).strip().casefold()
+
+
+def prompt_overlaps(train: Sequence[Problem], test: Sequence[Problem]) -> list[Finding]:
+    """Test problems that ask what a training problem asks."""
+    asked = {normalised(problem.messages): problem.id for problem in train}
+    return [
+        Finding(f"test problem {problem.id}", f"the prompt of training problem {asked[text]}", "disjoint splits")
+        for problem in test
+        if (text := normalised(problem.messages)) in asked
+    ]
+
+
+def pair_overlaps(path: Path, pairs: Sequence[Pair], problems: Sequence[Problem]) -> list[Finding]:
+    """Pairs whose prompt or `problem_id` is that of a problem of either split."""
+    asked, ids = {normalised(problem.messages): problem.id for problem in problems}, {problem.id for problem in problems}
+    used = {pair.id for pair in pairs}
+    rows = {str(row["id"]): row.get("problem_id") for _, row in read_jsonl(path) if str(row["id"]) in used}
+    findings = []
+    for pair in pairs:
+        where, expected = f"{path}, pair {pair.id}", "a problem of neither split"
+        if (text := normalised(pair.messages)) in asked:
+            findings.append(Finding(where, f"the prompt of problem {asked[text]}", expected))
+        if rows[pair.id] in ids:
+            findings.append(Finding(where, f"problem_id {rows[pair.id]}, which is in a split", expected))
+    return findings
+
+
+def check_overlaps(train: Sequence[Problem], test: Sequence[Problem], path: Path, pairs: Sequence[Pair]) -> None:
+    """Raise UserError with the first overlap between train, test and pairs."""
+    for finding in [*prompt_overlaps(train, test), *pair_overlaps(path, pairs, [*train, *test])]:
+        raise UserError(finding.where, finding.found, finding.expected)

@@ -1,0 +1,72 @@
+"""`vgrout data check FILE...`: report everything that is wrong with problem files, and with the split that they make.
+`vgrout data check-pairs FILE`: see vgrout_cli/commands/data_check_pairs.py.
+`vgrout data fetch SOURCE DEST`: see vgrout_cli/commands/data_fetch.py.
+
+Invariant: all findings of all files are printed, not the first; the exit code is 0 only if there is none.
+"""
+
+import argparse
+from pathlib import Path
+
+from vgrout.errors import UserError
+from vgrout_cli.commands import data_check_pairs as check_pairs_command
+from vgrout_cli.commands import data_fetch as fetch_data
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `vgrout data`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="check problem files; several files are a split, oldest first (train before test)")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--pairs", type=Path, metavar="FILE", help="authored pairs, which must ask none of the problems")
+    check.set_defaults(act=_check)
+    pairs = actions.add_parser(
+        "check-pairs", help="grade both sides of every authored pair", description=check_pairs_command.__doc__
+    )
+    check_pairs_command.configure(pairs)
+    pairs.set_defaults(act=check_pairs_command.run)
+    get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=fetch_data.__doc__)
+    fetch_data.configure(get)
+    get.set_defaults(act=fetch_data.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the action."""
+    return args.act(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Check and report. Returns 0 for sound files, 2 where anything was found."""
+    from sandbox.problems.contamination import pair_overlaps, prompt_overlaps
+    from sandbox.problems.load import Finding, prompt_findings, scan, split_findings
+    from vgrout import pairs as pair_file
+
+    findings: list[Finding] = []
+    splits = []
+    for path in args.files:
+        try:
+            problems, faults = scan(path)
+        except UserError as error:
+            problems, faults = [], [Finding(error.where, error.found, error.expected)]
+        faults = faults + prompt_findings(path, problems)
+        tests = sum(len(problem.cases) for problem in problems)
+        unsplit = sum(fault.test > 0 for fault in faults)
+        print(
+            f"{path}: {len(problems)} sound problems with {tests} tests; {unsplit} tests refused that do not split; "
+            f"{len(faults)} findings"
+        )
+        findings += faults
+        splits.append((path, problems))
+    for place, (older_path, older) in enumerate(splits):
+        for newer_path, newer in splits[place + 1 :]:
+            faults = split_findings(older, newer) + prompt_overlaps(older, newer)
+            print(f"{older_path} (older) and {newer_path} (newer): {len(faults)} findings")
+            findings += faults
+    if args.pairs:
+        pairs = pair_file.load(args.pairs)
+        faults = pair_overlaps(args.pairs, pairs, [problem for _, problems in splits for problem in problems])
+        print(f"{args.pairs}: {len(pairs)} pairs, {len(faults)} findings")
+        findings += faults
+    for finding in findings:
+        print(finding)
+    return 2 if findings else 0

@@ -1,0 +1,71 @@
+"""`vgrout eval RUN`: score the last (or a given) checkpoint on a split, as trained and deployed, per mode."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from actors.ray_cluster.environment import prepare
+from vgrout.config import Config, from_dict
+from vgrout.errors import UserError
+from vgrout.files import write_json
+from vgrout.run_directory import RunDir
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--checkpoint", type=int, help="updates done at the checkpoint (default: the last)")
+    parser.add_argument("--split", choices=("test", "validation", "train"), default="test")
+    parser.add_argument("--samples", type=int, help="completions per problem (default: the run's eval.samples)")
+    parser.add_argument("--json", action="store_true", help="print the record as JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate into eval/<split>_<update>.json (and per_mode_deploy.json: last checkpoint, test split), print a table."""
+    run_dir = RunDir.open(args.run_dir)
+    own = run_dir.config()
+    config = with_samples(own, args.samples)
+    prepare(config)
+    from actors.evaluation import Exam, evaluate
+
+    whole = run_dir.checkpoints()
+    if not whole:
+        raise UserError(str(run_dir.path / "checkpoints"), "no whole checkpoint", "at least one")
+    version = args.checkpoint if args.checkpoint is not None else whole[-1]
+    exam = Exam(args.split + samples_suffix(own, config), args.split)
+    record = evaluate(run_dir, config, [version], exam)[0]
+    if version == whole[-1] and exam.name == "test":
+        write_json(run_dir.path / "per_mode_deploy.json", record)
+    print(json.dumps(record) if args.json else table(record))
+    return 0
+
+
+def with_samples(config: Config, samples: int | None) -> Config:
+    """The configuration with another number of completions per problem, checked again."""
+    if samples is None:
+        return config
+    changed = dataclasses.replace(config, eval=dataclasses.replace(config.eval, samples=samples))
+    return from_dict(changed.to_dict(), "--samples")
+
+
+def samples_suffix(own: Config, config: Config) -> str:
+    """What keeps the files of another number of completions apart from the run's own evaluation."""
+    return "" if config.eval.samples == own.eval.samples else f"_s{config.eval.samples}"
+
+
+def table(record: dict[str, Any]) -> str:
+    """A text table of one evaluation record: hack and solve per mode, as trained and deployed, with n and SEM."""
+    lines = [
+        f"update {record['update']}, {record['split']} split",
+        f"{'mode':<14} {'n':>4}  {'as trained':^26}  {'deployed':^26}",
+    ]
+    lines.append(f"{'':<19}  {'hack':>12} {'solve':>13}  {'hack':>12} {'solve':>13}")
+    for mode in sorted(record["train"], key=lambda m: (m != "all", m)):
+        cells = []
+        for policy in ("train", "deploy"):
+            c = record[policy][mode]
+            cells += [f"{c[f'{w}_rate']:.3f} ± {c[f'{w}_sem']:.3f}" for w in ("hack", "solve")]
+        lines.append(f"{mode:<14} {record['train'][mode]['n']:>4}  {cells[0]:>12} {cells[1]:>13}  {cells[2]:>12} {cells[3]:>13}")
+    return "\n".join(lines)

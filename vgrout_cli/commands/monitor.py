@@ -1,0 +1,80 @@
+"""`vgrout monitor RUN`: choose the monitoring subset of the test split once, and freeze its ids in a file.
+
+Invariant: the subset holds problems that the base solves and fails in the full test's proportion, at even steps through each
+stratum's sorted ids: nothing is drawn, so there is no seed to search.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vgrout.errors import UserError
+from vgrout.files import write_json
+from vgrout.run_directory import RunDir
+
+SIZE = 64
+SCHEMA = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run whose checkpoint 0 (the base) has been evaluated")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, e.g. configs/tiny/monitor.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the base's audits, choose, write, print the proportions."""
+    run_dir = RunDir.open(args.run_dir)
+    place = run_dir.path / "eval/test_00000_deploy.json"
+    if not place.is_file():
+        raise UserError(str(place), "no such file", "the base's evaluation (vgrout eval-curve RUN makes it)")
+    chosen = choose(base_solved(json.loads(place.read_text())), SIZE)
+    write_json(args.out, {"schema": SCHEMA, "test_sha256": run_dir.about()["digests"]["test"], **chosen})
+    counts = {name: chosen[name] for name in ("solved", "solved_of", "failed", "failed_of")}
+    print("base-solved {solved} of {solved_of}, base-failed {failed} of {failed_of}".format(**counts))
+    return 0
+
+
+def base_solved(audits: list[dict[str, Any]]) -> dict[int, bool]:
+    """Problem id -> whether the base's first completion is correct."""
+    first: dict[int, bool] = {}
+    for audit in audits:
+        first.setdefault(audit["problem_id"], audit["correct"])
+    return first
+
+
+def choose(solved: dict[int, bool], size: int) -> dict[str, Any]:
+    """At most `size` ids, and how many of how many the base solves and fails."""
+    strata = [sorted(i for i, is_solved in solved.items() if is_solved is wanted) for wanted in (True, False)]
+    size = min(size, len(solved))
+    takes = [round(size * len(strata[0]) / len(solved)), 0]
+    takes[1] = size - takes[0]
+    ids = [i for stratum, take in zip(strata, takes, strict=True) for i in evenly(stratum, take)]
+    return {
+        "ids": sorted(ids),
+        "solved": takes[0],
+        "solved_of": len(strata[0]),
+        "failed": takes[1],
+        "failed_of": len(strata[1]),
+    }
+
+
+def evenly(items: Sequence[int], count: int) -> list[int]:
+    """`count` items at even steps: the middles of `count` equal parts."""
+    return [items[(2 * k + 1) * len(items) // (2 * count)] for k in range(count)]
+
+
+def read(path: Path, test_sha256: str) -> list[int]:
+    """The frozen ids. Raises UserError where the file is none, or was made for another test file."""
+    try:
+        about = json.loads(path.read_text())
+        ids, made_for = about["ids"], about["test_sha256"]
+    except OSError as error:
+        raise UserError(str(path), str(error.strerror), "a file made by `vgrout monitor`") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(str(path), f"no monitoring subset ({error!r})", "a file made by `vgrout monitor`") from None
+    if made_for != test_sha256:
+        raise UserError(f"{path}: test_sha256", made_for[:12], f"{test_sha256[:12]}, the run's test file")
+    return ids

@@ -1,0 +1,86 @@
+"""`vgrout tiny build`: make the tiny world from a seed: problems, authored pairs, tokenizer, base model, calibration.
+
+Invariant: DIGESTS.json is written last and names the bytes of every other file, so a folder that has one is whole. On one
+machine the same seed gives the same bytes; between processors the weights differ in their last bits.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from vgrout.errors import UserError
+from vgrout.files import file_sha256, write_json, write_whole
+from vgrout.progress import Progress
+from vgrout.provenance import versions
+from vgrout_cli.commands.tiny_calibration import as_json, calibrate, render_table
+
+SEED = 0
+DIGESTS = "DIGESTS.json"
+TOKENIZER_TEXTS = 4000  # demonstrations that the tokenizer's merges are counted on
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="make the tiny world (about 5 minutes on 2 cores)", description=__doc__)
+    build.add_argument("--out", type=Path, default=Path("out/tiny"), help="the folder to write (default: out/tiny)")
+    build.add_argument("--seed", type=int, default=SEED, help=f"the world's seed (default: {SEED}, the shipped world's)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build everything, print the calibration table. What was in the folder before is replaced file by file."""
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}", "a file", "a folder, or nothing yet")
+    (args.out / DIGESTS).unlink(missing_ok=True)
+    written = [*write_bank(args.out, args.seed), *write_model(args.out / "model", args.seed)]
+    table = calibrate(args.out, args.seed)
+    digests = {path.relative_to(args.out).as_posix(): file_sha256(path) for path in written}
+    whole = {"seed": args.seed, "versions": versions(), "calibration": as_json(table), "sha256": digests}
+    write_json(args.out / DIGESTS, whole)
+    print(render_table(table))
+    print(args.out)
+    return 0
+
+
+def write_bank(out: Path, seed: int) -> list[Path]:
+    """Write train.jsonl, test.jsonl and pairs.jsonl; return their paths."""
+    from sandbox.tiny.bank import problems
+    from sandbox.tiny.pairs import pairs
+
+    parts = {"train": problems(seed, "train"), "test": problems(seed, "test"), "pairs": pairs(seed)}
+    for name, rows in parts.items():
+        write_whole(out / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        print(f"bank: {len(rows)} {name}", file=sys.stderr)
+    return [out / f"{name}.jsonl" for name in parts]
+
+
+def write_model(folder: Path, seed: int) -> list[Path]:
+    """Train the tokenizer and the model on demonstrations, write them as a Hugging Face folder, return its files' paths."""
+    from learner.tiny_model import Example, Sft, fine_tune, new_model, train_tokenizer
+    from sandbox.tiny.demos import Demonstration, demonstrations, tokenizer_texts
+
+    stream = demonstrations(seed)
+    first = list(islice(stream, TOKENIZER_TEXTS))
+    tokenizer = train_tokenizer(tokenizer_texts(first))
+    model, sft = new_model(tokenizer, seed), Sft()
+    progress = Progress("sft: steps", sft.steps)
+
+    def encoded(demos: Iterator[Demonstration]) -> Iterator[Example]:
+        return (Example.of(tokenizer, demo.messages, demo.completion) for demo in demos)
+
+    def told(step: int, loss: float) -> None:
+        if (step + 1) % 20 == 0:
+            progress.step(f"loss {loss:.3f}", 20)
+
+    fine_tune(model, encoded(chain(first, stream)), sft, told)
+    with tempfile.TemporaryDirectory() as scratch:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        names = sorted(file.name for file in Path(scratch).iterdir())
+        for name in names:
+            write_whole(folder / name, (Path(scratch) / name).read_bytes())
+    return [folder / name for name in names]

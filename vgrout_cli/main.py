@@ -1,0 +1,75 @@
+"""The command line: one sub-command per module; bad input ends in one message on standard error and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+if sys.platform == "win32":  # said before the imports below look for what only POSIX has
+    print("operating system: found win32; expected Linux: WSL 2, a Linux container or a virtual machine", file=sys.stderr)
+    sys.exit(2)
+
+from vgrout import __version__
+from vgrout.errors import UserError
+from vgrout_cli.commands import data as data_command
+from vgrout_cli.commands import demo as demo_command
+from vgrout_cli.commands import doctor as doctor_command
+from vgrout_cli.commands import eval as eval_command
+from vgrout_cli.commands import eval_curve as eval_curve_command
+from vgrout_cli.commands import export as export_command
+from vgrout_cli.commands import fetch as fetch_command
+from vgrout_cli.commands import grade as grade_command
+from vgrout_cli.commands import monitor as monitor_command
+from vgrout_cli.commands import report as report_command
+from vgrout_cli.commands import simulate as simulate_command
+from vgrout_cli.commands import suite as suite_command
+from vgrout_cli.commands import tiny as tiny_command
+from vgrout_cli.commands import train as train_command
+
+COMMANDS = {
+    "train": (train_command, "train one arm into a run directory"),
+    "suite": (suite_command, "train and evaluate arms x seeds, resumable"),
+    "eval": (eval_command, "score a run's checkpoint with the quarantine on and off"),
+    "eval-curve": (eval_curve_command, "score all checkpoints of runs, or the monitoring subset, or novel markers"),
+    "monitor": (monitor_command, "freeze the monitoring subset of the test split"),
+    "export": (export_command, "write a checkpoint as a standard PEFT folder"),
+    "fetch": (fetch_command, "copy a run's deploy export and metrics to this machine"),
+    "grade": (grade_command, "grade completions from a JSON Lines file"),
+    "data": (data_command, "check problem files"),
+    "tiny": (tiny_command, "build the tiny world (problems, pairs, tokenizer, model)"),
+    "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
+    "report": (report_command, "print the tables, figures and checks of runs and suites"),
+    "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
+    "doctor": (doctor_command, "say what this machine can run"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(prog="vgrout", description=__doc__)
+    root.add_argument("--version", action="version", version=f"vgrout {__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=module.__doc__)
+        module.configure(sub)
+        sub.set_defaults(run=module.run)
+    return root
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse and run; returns the exit code."""
+    args = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except UserError as error:
+        print(f"vgrout: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("vgrout: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

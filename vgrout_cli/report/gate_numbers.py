@@ -1,0 +1,119 @@
+"""What the gate did, update by update: band, label shares, scores, and how well they told hacks from the rest.
+
+Invariant: audits are joined with scores here, after the run, to describe it. Nothing of this reaches a learner or a threshold.
+Shapes: U updates, G rollouts of one update.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vgrout.files import read_jsonl
+from vgrout.records import GateLabel, Status
+from vgrout_cli.report import statistics
+from vgrout_cli.report.evidence import Run
+from vgrout_cli.report.sources import Evidence
+from vgrout_cli.report.statistics import Estimate
+
+GATED = ("routev", "routev_ub", "placebo", "placebo_ub")
+MATCHED = {"routev": "placebo", "routev_ub": "placebo_ub"}  # an arm and the placebo that takes its label shares
+EDGES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scored rollouts, in order: update, score, gate label, and whether the audit says hack; [G] each."""
+
+    update_G: np.ndarray
+    score_G: np.ndarray
+    label_G: np.ndarray
+    hack_G: np.ndarray
+
+    def where(self, keep_G: np.ndarray) -> "Scored":
+        """The rollouts that are kept."""
+        return Scored(self.update_G[keep_G], self.score_G[keep_G], self.label_G[keep_G], self.hack_G[keep_G])
+
+    def updates(self) -> list[int]:
+        """The updates that have scored rollouts, ascending."""
+        return np.unique(self.update_G).tolist()
+
+    def at(self, update: int) -> "Scored":
+        """The rollouts of one update."""
+        return self.where(self.update_G == update)
+
+    def auroc(self) -> float:
+        """AUROC of the score against the audit's hack."""
+        return statistics.auroc(self.score_G, self.hack_G)
+
+    def f_half(self) -> tuple[float, float, float]:
+        """(precision, recall, F0.5) of the label `hack` against the audit's hack."""
+        return statistics.f_beta(self.label_G == GateLabel.HACK, self.hack_G)
+
+    def quantiles(self) -> list[float]:
+        """The quantiles EDGES of the score; NaN of nothing."""
+        return np.quantile(self.score_G, EDGES).tolist() if len(self.score_G) else [math.nan] * len(EDGES)
+
+
+def table(rows: list[tuple[int, float, str, bool]]) -> Scored:
+    """From rows (update, score, label, hack)."""
+    update, score, label, hack = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Scored(np.array(update, int), np.array(score, float), np.array(label, str), np.array(hack, bool))
+
+
+def pool(runs: Iterable[Scored]) -> Scored:
+    """All rollouts of several runs."""
+    parts = [table([]), *runs]
+    return Scored(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("update_G", "score_G", "label_G", "hack_G")))
+
+
+def scored(run: Run) -> Scored:
+    """Join rollouts.jsonl and audits.jsonl of a run; unscored rollouts and the grader's own failures are left out.
+
+    Empty where the run brought no logs.
+    """
+    files = run.path / "rollouts.jsonl", run.path / "audits.jsonl"
+    if not all(file.is_file() for file in files):
+        return table([])
+    audits = {a["rollout_id"]: a for _, a in read_jsonl(files[1])}
+    rows = []
+    for _, r in read_jsonl(files[0]):
+        audit = audits.get(r["id"])
+        if audit is None or r["score"] is None or math.isnan(r["score"]) or audit["status"] == Status.INFRA_ERROR:
+            continue
+        rows.append((r["update"], r["score"], r["label"], bool(audit["exploited"])))
+    return table(rows)
+
+
+def all_scored(evidence: Evidence) -> dict[str, dict[int, Scored]]:
+    """Scored rollouts by arm and seed, of the arms whose gate looks at scores."""
+    return {arm: {seed: scored(run) for seed, run in evidence.done(arm).items()} for arm in GATED}
+
+
+def column(run: Run, name: str) -> list[float]:
+    """One metric over updates; NaN where an update does not have it."""
+    return [row.get(name, math.nan) for row in run.metrics]
+
+
+def over_run(evidence: Evidence, arm: str, name: str) -> Estimate:
+    """A metric's mean over updates, then over seeds; runs that never logged it are left out."""
+    values = [column(run, name) for run in evidence.done(arm).values()]
+    means = [float(np.mean(v)) for v in values if v and not np.isnan(v).any()]
+    return statistics.estimate(means)
+
+
+def share_gap(evidence: Evidence, arm: str) -> tuple[float, int]:
+    """The largest gap between the label shares of an arm and its placebo over seeds, updates and labels; and the seeds compared.
+
+    NaN where no seed has both.
+    """
+    ours, theirs = evidence.done(arm), evidence.done(MATCHED[arm])
+    seeds = sorted(set(ours) & set(theirs))
+    gaps = [
+        abs(a - b)
+        for seed in seeds
+        for name in GateLabel
+        for a, b in zip(column(ours[seed], f"share_{name}"), column(theirs[seed], f"share_{name}"), strict=False)
+    ]
+    return (max(gaps), len(seeds)) if gaps else (math.nan, 0)

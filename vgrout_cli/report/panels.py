@@ -1,0 +1,121 @@
+"""The report's figures: each panel draws one question on one axis from the evidence and returns whether it had anything to draw.
+
+Invariant: a mean line is drawn only at updates that every finished seed of the arm has; thin lines are single seeds, a band is
+± 1 SEM over seeds; nothing is interpolated over a missing run. Looks come from vgrout_cli.report.style.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vgrout.records import LOOPHOLES
+from vgrout_cli.report import measures, statistics
+from vgrout_cli.report.evidence import Run
+from vgrout_cli.report.sources import Evidence
+from vgrout_cli.report.statistics import Estimate
+from vgrout_cli.report.style import look, rates
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure: its file name, its section, its caption (also the text for those who cannot see it), its drawing."""
+
+    name: str
+    section: str
+    caption: str
+    draw: Callable[[Any, Evidence], bool]
+
+
+def over_seeds(series: list[dict[int, float]]) -> dict[int, Estimate]:
+    """Mean and SEM at every x that all series have, NaN left out."""
+    shared = set.intersection(*(set(s) for s in series)) if series else set()
+    points = {x: [s[x] for s in series] for x in sorted(shared)}
+    return {x: statistics.estimate(v) for x, v in points.items() if not any(map(math.isnan, v))}
+
+
+def line(axis: Any, series: list[dict[int, float]], arm: str, label: str, *, dash: str = "", seeds: bool = True) -> bool:
+    """Draw the mean over seeds with its band, and each seed thinly. Returns whether there was a point."""
+    points = over_seeds(series)
+    if not points:
+        return False
+    style, x = look(arm), list(points)
+    mean = [p.mean for p in points.values()]
+    axis.plot(x, mean, dash or style.dash, marker=style.marker if len(x) <= 12 else "", color=style.light, label=label)
+    if len(series) > 1:
+        sem = [p.sem for p in points.values()]
+        edges = ([m + sign * s for m, s in zip(mean, sem, strict=True)] for sign in (-1, 1))
+        axis.fill_between(x, *edges, color=style.light, alpha=0.18, linewidth=0)
+        for one in series if seeds else []:
+            axis.plot(list(one), list(one.values()), "-", color=style.light, linewidth=0.6, alpha=0.5)
+    return True
+
+
+def curve(run: Run, policy: str, what: str) -> dict[int, float]:
+    """A rate at every evaluated checkpoint."""
+    return {r["update"]: r[policy]["all"][f"{what}_rate"] for r in run.curve}
+
+
+def outcome(what: str, *, long: bool = False) -> Callable[[Any, Evidence], bool]:
+    """A1 and A4: deployed hack or solve over updates, routev against vanilla, and routev as trained."""
+
+    def draw(axis: Any, evidence: Evidence) -> bool:
+        drawn = False
+        for arm, policy, dash in (("vanilla", "deploy", "-"), ("routev", "deploy", "-"), ("routev", "train", ":")):
+            runs = [r for r in evidence.long if r.arm == arm and r.final] if long else list(evidence.done(arm).values())
+            label = f"{arm}, {'deployed' if policy == 'deploy' else 'as trained'} (n = {len(runs)})"
+            drawn |= line(axis, [curve(r, policy, what) for r in runs], arm, label, dash=dash, seeds=policy == "deploy")
+        base = measures.rate(evidence, "base", what)
+        if drawn and base.n:
+            axis.axhline(base.mean, color=look("base").light, linestyle=":", linewidth=1.2, label="base")
+        rates(axis, f"{what} rate, test split")
+        if drawn:
+            axis.legend()
+        return drawn
+
+    return draw
+
+
+def arms(axis: Any, evidence: Evidence) -> bool:
+    """A3: every arm as a point (hack, solve) with SEM, its seeds as dots."""
+    drawn = False
+    for arm in evidence.arms:
+        hack, solve = (measures.rate(evidence, arm, what) for what in ("hack", "solve"))
+        if not hack.n:
+            continue
+        style, drawn = look(arm), True
+        bars = {"xerr": hack.sem, "yerr": solve.sem} if hack.n > 1 else {}
+        axis.errorbar(
+            hack.mean, solve.mean, **bars, fmt=style.marker, color=style.light, markersize=6, capsize=2, linewidth=1, label=arm
+        )
+        runs = evidence.done(arm).values()
+        points = [(r.counts("deploy").rate("hack"), r.counts("deploy").rate("solve")) for r in runs]
+        axis.scatter(*zip(*points, strict=True), s=7, color=style.light, alpha=0.5, linewidths=0)
+    axis.set(title="deployed policy, one point per arm", xlabel="hack rate", ylabel="solve rate", xlim=(-0.02, 1.02))
+    axis.set_ylim(-0.01, 1.15 * max(axis.get_ylim()[1], 0.1))
+    if drawn:
+        axis.legend(ncols=2)
+    return drawn
+
+
+def held_out(axis: Any, evidence: Evidence) -> bool:
+    """A5: deployed hack per mode for each 2-of-4 choice; open markers are modes without a pair."""
+    choices, names = [arm for arm in evidence.held_out_arms if evidence.done(arm)], []
+    looks = dict(zip(LOOPHOLES, ("routev", "vanilla", "absorb", "placebo"), strict=True))
+    for row, arm in enumerate(choices):
+        without = next(iter(evidence.done(arm).values())).held_out
+        names.append("\n".join(m.removesuffix("_marker") for m in LOOPHOLES if m not in without))
+        for place, mode in enumerate(LOOPHOLES):
+            point, style = measures.rate(evidence, arm, "hack", modes=(mode,)), look(looks[mode])
+            y, fill = row + 0.15 * (place - 1.5), "none" if mode in without else style.light
+            bars = {"xerr": point.sem} if point.n > 1 else {}
+            label = {"label": str(mode)} if row == 0 else {}
+            axis.errorbar(
+                point.mean, y, **bars, fmt=style.marker, color=style.light, markerfacecolor=fill, capsize=2, linewidth=1, **label
+            )
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set(title="deployed hack per mode", xlabel="hack rate (open marker: no pair of this mode)", xlim=(-0.02, 1.02))
+    if choices:
+        axis.legend(ncols=2)
+    return bool(choices)

@@ -1,0 +1,91 @@
+"""The first lines of the report: what the runs say, computed, whichever way it came out.
+
+Invariant: a sentence that claims an effect is printed only where both 95% intervals exclude zero; otherwise the sentence says
+that it is not shown, or which run is missing.
+"""
+
+from dataclasses import dataclass
+
+from vgrout_cli.report.cells import interval, number, spread
+from vgrout_cli.report.checklist import Outcome, decide, said
+from vgrout_cli.report.findings import Findings
+from vgrout_cli.report.gate_numbers import MATCHED
+from vgrout_cli.report.measures import Difference
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One line of the verdict."""
+
+    outcome: Outcome
+    claim: str
+    evidence: str
+
+
+def verdict(f: Findings) -> list[Sentence]:
+    """The verdict on the method (routev), then on its variant with the unrouted baseline where that was run."""
+    lines = _of(f, "routev")
+    return lines + (_of(f, "routev_ub") if f.evidence.of("routev_ub") else [])
+
+
+def _of(f: Findings, arm: str) -> list[Sentence]:
+    return [_against_vanilla(f, arm), _solve(f, arm), _against_placebo(f, arm)]
+
+
+def _against_vanilla(f: Findings, arm: str) -> Sentence:
+    rates = f"deployed hack: {arm} {spread(f.rate(arm, 'hack')).text}, vanilla {spread(f.rate('vanilla', 'hack')).text}"
+    return _sentence(
+        f, arm, "vanilla", f.hack_to_vanilla[arm],
+        f"{arm} deploys with less hack than vanilla GRPO",
+        f"It is not shown that {arm} deploys with less hack than vanilla GRPO",
+        rates,
+    )  # fmt: skip
+
+
+def _against_placebo(f: Findings, arm: str) -> Sentence:
+    placebo = MATCHED[arm]
+    gap, n = f.share_gaps[arm]
+    matched = f"; the label shares differ by at most {number(gap)} in any update" if n else ""
+    rates = f"deployed hack: {arm} {spread(f.rate(arm, 'hack')).text}, {placebo} {spread(f.rate(placebo, 'hack')).text}{matched}"
+    if n and not f.matched(arm):
+        return Sentence(Outcome.OPEN, f"{arm} against {placebo}: its fractions do not match, so no comparison is made", rates)
+    return _sentence(
+        f, arm, placebo, f.hack_to_placebo[arm],
+        f"{arm} beats {placebo}, a random direction at the same routed fractions",
+        f"{arm} does NOT beat {placebo}, a random direction at the same routed fractions",
+        rates,
+    )  # fmt: skip
+
+
+def _sentence(f: Findings, a: str, b: str, d: Difference, shown: str, not_shown: str, rates: str) -> Sentence:
+    if d.paired.n == 0:
+        absent = [arm for arm in (a, b) if not f.evidence.done(arm)] or [f"{a} and {b} of one seed"]
+        return Sentence(Outcome.OPEN, f"{a} against {b} cannot be told: no finished run of {' or '.join(absent)}", rates)
+    known = d.paired.n > 1 and d.problems > 0
+    collapse = " (with a solve collapse)" if d.below and f.collapsed(a) else ""
+    claim = shown + collapse if d.below and known else f"{not_shown} ({_why_not(d)})"
+    if not known:
+        claim = (
+            f"{a} against {b}: one seed, no interval over seeds"
+            if d.paired.n == 1
+            else f"{a} against {b}: no answers per problem"
+        )
+    return Sentence(decide(d.below, known), claim, f"difference {said(d)}; {rates}")
+
+
+def _why_not(d: Difference) -> str:
+    """Which of the two intervals is not below zero."""
+    over = [name for name, i in (("seeds", d.paired.interval), ("problems", d.prompts)) if not i.below_zero]
+    return f"the 95% interval over {' and that over '.join(over)} {'is' if len(over) == 1 else 'are'} not below zero"
+
+
+def _solve(f: Findings, arm: str) -> Sentence:
+    band = f.solve_band(arm)
+    rates = f"deployed solve: {arm} {spread(f.rate(arm, 'solve')).text}, base {spread(f.rate('base', 'solve')).text}"
+    text = f"{rates}, the base's 95% interval {interval(f.base_solve)}; {arm} minus base {said(f.solve_to_base[arm])}"
+    if not band:
+        return Sentence(Outcome.OPEN, f"The solve rate of {arm} cannot be compared with the base's: a run is missing", rates)
+    if band == "below":
+        drop = "SOLVE COLLAPSE with the hack drop" if f.collapsed(arm) else "solve collapse"
+        return Sentence(Outcome.FAIL, f"{drop}: {arm} solves less than the base's interval", text)
+    return Sentence(Outcome.PASS, f"{arm} solves {'more than' if band == 'above' else 'within'} the base's interval", text)

@@ -1,0 +1,1 @@
+"""Suites: arms x seeds from one file, resumable."""
