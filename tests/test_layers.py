@@ -20,9 +20,9 @@ MAY_IMPORT = {
 FORBIDDEN = {
     "vgrout": {"torch", "ray", "vllm", "transformers"},
     "sandbox": {"torch", "ray", "vllm", "transformers"},
-    "learner": {"ray", "vllm"},
+    "learner": {"ray", "vllm", "ray"},
     "actors": set(),
-    "vgrout_cli": {"vllm"},
+    "vgrout_cli": {"vllm", "ray"},
 }
 FILES = [path.relative_to(ROOT) for room in sorted(MAY_IMPORT) for path in sorted((ROOT / room).rglob("*.py"))]
 
