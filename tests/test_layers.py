@@ -20,7 +20,7 @@ MAY_IMPORT = {
 FORBIDDEN = {
     "vgrout": {"torch", "ray", "vllm", "transformers"},
     "sandbox": {"torch", "ray", "vllm", "transformers"},
-    "learner": {"ray", "vllm", "ray"},
+    "learner": {"ray", "vllm"},
     "actors": set(),
     "vgrout_cli": {"vllm", "ray"},
 }

@@ -24,6 +24,7 @@ from vgrout_cli.commands import simulate as simulate_command
 from vgrout_cli.commands import suite as suite_command
 from vgrout_cli.commands import tiny as tiny_command
 from vgrout_cli.commands import train as train_command
+from vgrout_cli.commands import view as view_command
 
 COMMANDS = {
     "train": (train_command, "train one arm into a run directory"),
@@ -39,6 +40,7 @@ COMMANDS = {
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
     "report": (report_command, "print the tables, figures and checks of runs and suites"),
     "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
+    "view": (view_command, "look at runs and their rollouts in the browser"),
     "doctor": (doctor_command, "say what this machine can run"),
 }
 

@@ -1,0 +1,1 @@
+"""`vgrout view`: a local, read-only web page over run directories."""
