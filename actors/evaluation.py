@@ -16,7 +16,7 @@ from actors.rollouts.dataset import World, load_world
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from learner.checkpoint import read_adapter
-from learner.export import peft_bytes
+from learner.export import both_exports
 from learner.vgrad import tokenize_pairs
 from sandbox.problems import novel_markers as novel
 from vgrout.config import Config
@@ -35,13 +35,12 @@ AT_ONCE = 4  # versions that the engines of an evaluation serve side by side
 def published(path: Path, config: Config) -> AdapterVersion:
     """The AdapterVersion that the learner published when it wrote this `train.safetensors`."""
     factors, about = read_adapter(path)
-    train = peft_bytes(factors, about["rank"], blocks=2)
-    both = config.lora.deploy == "both"
+    train, deploy = both_exports(factors, about["rank"], config.lora.deployed_blocks)
     return AdapterVersion(
         version=about["version"],
         train=train,
-        deploy=train if both else peft_bytes(factors, about["rank"], blocks=1),
-        deploy_blocks=2 if both else 1,
+        deploy=deploy,
+        deploy_blocks=config.lora.deployed_blocks,
         digest=about["digest"],
         canary_train=tuple(about["canary_train"]),
         canary_deploy=tuple(about["canary_deploy"]),

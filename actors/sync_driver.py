@@ -173,9 +173,7 @@ class Driver:
 def restore(run: RunDir, parts: Parts) -> int:
     """Put the learner back to the newest whole checkpoint and the logs with it; returns its version."""
     version, _, _ = run.newest_whole()
-    folder = run.checkpoint(version)
-    files = ((folder / name).read_bytes() for name in ("train.safetensors", "optimizer.safetensors"))
-    finish(parts.learner.start("restore", *files))
+    finish(parts.learner.start("restore", *run.read_checkpoint(version)))
     run.truncate(version)
     return version
 

@@ -17,11 +17,12 @@ from actors.rollouts.dataset import World, data_digests, load_world
 from actors.rollouts.recorder import Recorder
 from actors.sync_driver import Driver, restore
 from learner.checkpoint import read_adapter
-from learner.export import adapter_config, export_rank, peft_bytes, write_peft
+from learner.export import adapter_config, peft_bytes, write_peft
 from learner.model import check_model_path
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
+from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
@@ -135,7 +136,7 @@ def export(run: RunDir, config: Config, version: int, block: str, out: Path, dty
         known = ", ".join(map(str, run.checkpoints())) or "none"
         raise UserError("--checkpoint", str(version), f"one of the run's checkpoints ({known})")
     factors, about = read_adapter(run.checkpoint(version) / "train.safetensors")
-    blocks = 2 if block == "train" or config.lora.deploy == "both" else 1
+    blocks = BLOCKS if block == "train" else config.lora.deployed_blocks
     tensors = peft_bytes(factors, about["rank"], blocks, dtype)
     write_peft(out, tensors, adapter_config(config.model.path, export_rank(about["rank"], blocks), config.lora.targets))
     record = {

@@ -15,13 +15,9 @@ from torch import Tensor
 from learner.lora2r import Factors
 from vgrout.errors import UserError
 from vgrout.files import write_json, write_whole
+from vgrout.lora_ranks import BLOCKS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def export_rank(rank: int, blocks: int) -> int:
-    """Rank of the PEFT LoRA that holds `blocks` blocks of rank `rank`."""
-    return 2 * rank * blocks
 
 
 def block_tensors(f: Factors, rank: int, starts: list[int]) -> tuple[Tensor, Tensor]:
@@ -47,6 +43,12 @@ def peft_bytes(factors: dict[str, Factors], rank: int, blocks: int, dtype: str =
     """The safetensors file of the first `blocks` blocks as bytes (deterministic for the same adapter)."""
     tensors = {k: v.to(DTYPES[dtype]) for k, v in peft_tensors(factors, rank, blocks).items()}
     return save(tensors, metadata={"format": "pt"})
+
+
+def both_exports(factors: dict[str, Factors], rank: int, deployed_blocks: int) -> tuple[bytes, bytes]:
+    """The files of the train and the deploy export; one object where the arm deploys both blocks."""
+    train = peft_bytes(factors, rank, BLOCKS)
+    return train, train if deployed_blocks == BLOCKS else peft_bytes(factors, rank, deployed_blocks)
 
 
 def adapter_config(base_model: str, rank: int, targets: tuple[str, ...]) -> dict[str, object]:

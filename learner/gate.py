@@ -92,8 +92,8 @@ def label_by_fractions(score_G: Tensor, fractions: tuple[float, ...]) -> list[Ga
     return labels
 
 
-def masks(labels: list[GateLabel]) -> tuple[Tensor, Tensor]:
+def masks(labels: list[GateLabel], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
     """(m_G, d_G) as bool: clean (0, 0), mid (1, 0), hack (1, 1)."""
-    m_G = torch.tensor([name is not GateLabel.CLEAN for name in labels])
-    d_G = torch.tensor([name is GateLabel.HACK for name in labels])
+    m_G = torch.tensor([name is not GateLabel.CLEAN for name in labels], device=device)
+    d_G = torch.tensor([name is GateLabel.HACK for name in labels], device=device)
     return m_G, d_G

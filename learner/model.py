@@ -36,7 +36,7 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaddedTokens:
     """Right-padded token ids and which positions hold completion tokens."""
 
     ids_GT: Tensor
@@ -110,7 +110,7 @@ def encode_completion(tokenizer: Any, text: str) -> tuple[int, ...]:
     return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
 
 
-def collate(items: Sequence[Tokens], device: str | torch.device) -> Batch:
+def collate(items: Sequence[Tokens], device: str | torch.device) -> PaddedTokens:
     """Right-pad prompts and completions with id 0 (never attended to by a real token, never scored)."""
     width = max(len(i.prompt_ids) + len(i.completion_ids) for i in items)
     ids_GT = torch.zeros(len(items), width, dtype=torch.long)
@@ -119,16 +119,23 @@ def collate(items: Sequence[Tokens], device: str | torch.device) -> Batch:
         start, stop = len(item.prompt_ids), len(item.prompt_ids) + len(item.completion_ids)
         ids_GT[row, :stop] = torch.tensor(item.prompt_ids + item.completion_ids)
         completion_GT[row, start:stop] = True
-    return Batch(ids_GT.to(device), completion_GT.to(device))
+    return PaddedTokens(ids_GT.to(device), completion_GT.to(device))
 
 
-def micro_batches(items: Sequence[Tokens], budget: int, kinds: Sequence[Any] = ()) -> list[list[int]]:
+def micro_batches(
+    items: Sequence[Tokens], budget: int, kinds: Sequence[Any] = (), *, rows: Sequence[int] | None = None
+) -> list[list[int]]:
     """Split indices into runs of similar length, each of at most `budget` padded tokens or of one rollout.
 
     `kinds`, one per item, are not mixed in a run: a run of one gate label skips the work that this label does not need.
+    `rows`: the indices to split, where not all of them.
     """
     kinds = kinds or [""] * len(items)
-    order = sorted(range(len(items)), key=lambda i: (kinds[i], len(items[i].prompt_ids) + len(items[i].completion_ids)))
+
+    def place(i: int) -> tuple[Any, int]:
+        return kinds[i], len(items[i].prompt_ids) + len(items[i].completion_ids)
+
+    order = sorted(range(len(items)) if rows is None else rows, key=place)
     runs: list[list[int]] = []
     for index in order:
         width = len(items[index].prompt_ids) + len(items[index].completion_ids)
@@ -139,7 +146,7 @@ def micro_batches(items: Sequence[Tokens], budget: int, kinds: Sequence[Any] = (
     return runs
 
 
-def logprobs_GT(model: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
+def logprobs_GT(model: Any, batch: PaddedTokens, temperature: float = 1.0) -> Tensor:
     """log p(token | before it) of every completion token at `temperature`; 0 elsewhere. Shape [G, T], float32.
 
     The logits of at most CHUNK_TOKENS positions exist at once, forward and backward (recomputed there).
@@ -162,12 +169,12 @@ def _token_logprobs(head: nn.Module, hidden_ND: Tensor, ids_N: Tensor, temperatu
     return torch.log_softmax(logits_NV, dim=-1).gather(1, ids_N[:, None]).squeeze(1)
 
 
-def scatter(batch: Batch, per_rollout: list[Tensor]) -> Tensor:
+def scatter(batch: PaddedTokens, per_rollout: list[Tensor]) -> Tensor:
     """Put one [completion length] tensor per rollout in its place: [G, T], 0 outside completions."""
     empty_GT = torch.zeros(batch.ids_GT.shape, dtype=torch.float32, device=batch.ids_GT.device)
     return empty_GT.masked_scatter(batch.completion_GT, torch.cat(per_rollout).to(empty_GT))
 
 
-def gather(batch: Batch, values_GT: Tensor) -> list[Tensor]:
+def gather(batch: PaddedTokens, values_GT: Tensor) -> list[Tensor]:
     """The inverse of `scatter`: the completion values of each rollout."""
     return list(values_GT[batch.completion_GT].split(batch.lengths_G.tolist()))

@@ -5,6 +5,7 @@ Source: decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101).
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -20,6 +21,15 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step did: `grad_norm` is before clipping, `quarantine_grad_share` of its square."""
+
+    lr: float
+    grad_norm: float = 0.0
+    quarantine_grad_share: float = 0.0
+
+
 class Optimizer:
     """torch's AdamW over `Lora2r.parameters()` plus the pull towards (A0, B0)."""
 
@@ -28,8 +38,9 @@ class Optimizer:
         first, second = config.betas
         self.adam = torch.optim.AdamW(lora.parameters(), lr=config.lr, betas=(first, second), weight_decay=0.0)
 
-    def step(self, lr: float) -> float:
-        """Clip, step, decay, clear gradients. Returns the gradient norm before clipping."""
+    def step(self, lr: float) -> Step:
+        """Clip, decay, step, clear gradients."""
+        share = self._quarantine_grad_share()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.grad_clip).item()
         for group in self.adam.param_groups:
             group["lr"] = lr
@@ -40,4 +51,16 @@ class Optimizer:
                     m.b_OS.lerp_(m.b0_OS, lr * self.config.weight_decay)
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        return norm
+        return Step(lr, norm, share)
+
+    def _quarantine_grad_share(self) -> float:
+        """Squared-norm share of the quarantine in the gradient about to be applied."""
+        deployed, quarantine, r = 0.0, 0.0, self.lora.rank
+        for module in self.lora.modules.values():
+            if module.a_SI.grad is None or module.b_OS.grad is None:
+                continue
+            a, b = module.a_SI.grad, module.b_OS.grad
+            deployed += (a[:r].square().sum() + b[:, :r].square().sum()).item()
+            quarantine += (a[r:].square().sum() + b[:, r:].square().sum()).item()
+        total = deployed + quarantine
+        return quarantine / total if total else 0.0

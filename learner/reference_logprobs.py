@@ -1,4 +1,4 @@
-"""What is measured of a batch before its first step, without gradient: old, reference and sampling log-probabilities.
+"""What the objective holds fixed during an update: old and reference log-probabilities, and importance weights.
 
 Invariant: the behaviour policy of a rollout is the one that sampled it (both blocks, or the deployed block alone),
 whatever label the gate gives it. A teacher's rollout has no log-probabilities of its own: its importance weight is 1, as if
@@ -17,58 +17,71 @@ import torch
 from torch import Tensor
 
 from learner.data_parallel import SOLO, Team
+from learner.gate import masks
 from learner.lora2r import Lora2r, Policy
-from learner.model import collate, gather, logprobs_GT, micro_batches
+from learner.model import PaddedTokens, collate, gather, logprobs_GT, micro_batches
 from vgrout.config import Config
-from vgrout.records import Author, Sample, Sampling
+from vgrout.lora_ranks import BLOCKS
+from vgrout.records import Author, GateLabel, Sample, Sampling
 
 
 @dataclass(frozen=True)
-class Before:
-    """Per rollout index one [completion length] tensor. `old` is empty with one step per batch, `reference` without KL."""
+class FixedTerms:
+    """What the objective holds fixed during an update: per rollout index one [completion length] tensor, this rank's only.
 
-    old: dict[int, Tensor]
-    reference: dict[int, Tensor]
-    weight: dict[int, Tensor]
-    metrics: dict[str, float]
+    `old` is empty with one step per batch, `reference` without KL.
+    """
+
+    old: dict[int, Tensor]  # log-probabilities under the gate's masks before the first step
+    reference: dict[int, Tensor]  # log-probabilities of the base
+    weight: dict[int, Tensor]  # truncated importance weights of the sampling policy, learner over engine
+    metrics: dict[str, float]  # of all ranks
 
 
-def measure(
-    model: Any, lora: Lora2r, config: Config, samples: list[Sample], m_G: Tensor, d_G: Tensor, team: Team = SOLO
-) -> Before:
-    """Run the forward passes that the objective of this configuration needs, on this rank's samples; metrics are of all."""
-    device, temperature = lora.device, config.rollout.temperature
-    old: dict[int, Tensor] = {}
-    reference: dict[int, Tensor] = {}
-    weight: dict[int, Tensor] = {}
-    gaps: list[Tensor] = [torch.empty(0, device=device)]  # a rank may have no rollout
-    kinds = list(zip((s.sampling for s in samples), m_G.tolist(), d_G.tolist(), strict=True))
-    for rows in micro_batches(samples, config.train.micro_tokens, kinds):
-        batch = collate([samples[i] for i in rows], device)
+def compute_fixed_terms(
+    model: Any, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], team: Team = SOLO
+) -> FixedTerms:
+    """Run the forward passes that the objective of this configuration needs, on this rank's samples."""
+    old, reference, weight = {}, {}, {}
+    gaps = [torch.empty(0, device=lora.device)]  # a rank may have no rollout
+    kinds = list(zip((s.sampling for s in samples), masks(labels)[0].tolist(), masks(labels)[1].tolist(), strict=True))
+    for rows in micro_batches(samples, config.train.micro_tokens, kinds, rows=team.rows(samples)):
+        part = [samples[i] for i in rows]
+        batch = collate(part, lora.device)
 
-        def store(into: dict[int, Tensor], values_GT: Tensor, rows: list[int] = rows, batch: Any = batch) -> None:
-            into.update(zip(rows, gather(batch, values_GT), strict=True))
+        def values(batch: PaddedTokens = batch) -> list[Tensor]:
+            return gather(batch, logprobs_GT(model, batch, config.rollout.temperature))
 
         with torch.no_grad():
-            both = config.lora.deploy == "both"
-            wrote_G = torch.tensor([both or samples[i].sampling is Sampling.TRAIN for i in rows], device=device)
-            with lora.routed(wrote_G, torch.zeros_like(wrote_G)):
-                now_GT = logprobs_GT(model, batch, temperature)
+            with lora.routed(*sampling_masks(part, config.lora.deployed_blocks, lora.device)):
+                behaviour = values()
             if config.objective.epochs > 1:
-                with lora.routed(m_G[rows].to(device), d_G[rows].to(device)):
-                    store(old, logprobs_GT(model, batch, temperature))
+                with lora.routed(*masks([labels[i] for i in rows], lora.device)):
+                    old.update(zip(rows, values(), strict=True))
             if config.objective.kl:
                 with lora.policy(Policy.BASE):
-                    store(reference, logprobs_GT(model, batch, temperature))
-        now_N = now_GT[batch.completion_GT]
-        student_N = torch.tensor([samples[i].author is Author.STUDENT for i in rows for _ in samples[i].completion_ids])
-        engine_N = now_N.clone()
-        engine_N[student_N.to(device)] = torch.tensor([p for i in rows for p in samples[i].logprobs], device=device)
-        gap_N = now_N - engine_N  # 0 for a teacher's tokens: weight 1
-        gaps.append(gap_N[student_N.to(device)])
-        weight_N = torch.exp(gap_N).clamp(max=config.objective.importance_cap)
-        weight.update(zip(rows, weight_N.split(batch.lengths_G.tolist()), strict=True))
-    return Before(old, reference, weight, _mismatch(team.concat(torch.cat(gaps)), config.objective.importance_cap))
+                    reference.update(zip(rows, values(), strict=True))
+        for row, sample, now_N in zip(rows, part, behaviour, strict=True):
+            weight[row], gap_N = importance(now_N, sample, config.objective.importance_cap)
+            gaps.append(gap_N)
+    return FixedTerms(old, reference, weight, _mismatch(team.concat(torch.cat(gaps)), config.objective.importance_cap))
+
+
+def sampling_masks(samples: list[Sample], deployed_blocks: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(m_G, d_G) that make the model compute the policy that wrote each sample: both blocks, or the deployed one alone."""
+    m_G = torch.tensor([deployed_blocks == BLOCKS or s.sampling is Sampling.TRAIN for s in samples], device=device)
+    return m_G, torch.zeros_like(m_G)
+
+
+def importance(now_N: Tensor, sample: Sample, cap: float) -> tuple[Tensor, Tensor]:
+    """(weight_N, gap_N) of one sample: the learner's probability over the engine's, truncated at `cap`, and its logarithm.
+
+    A teacher's sample weighs 1 and has an empty gap.
+    """
+    if sample.author is Author.TEACHER:
+        return torch.ones_like(now_N), now_N[:0]
+    gap_N = now_N - torch.tensor(sample.logprobs, device=now_N.device)
+    return torch.exp(gap_N).clamp(max=cap), gap_N
 
 
 def _mismatch(gap_N: Tensor, cap: float) -> dict[str, float]:

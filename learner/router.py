@@ -38,35 +38,41 @@ class Router:
     seed: int
     pairs: PairTokens
     fractions: list[tuple[float, ...]] = field(default_factory=list)
+    micro_tokens: int = 4096
     refresh: Refresh | None = None
     history: ScoreHistory | None = None
     team: Team = SOLO
 
-    def route(
-        self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int, budget: int
-    ) -> tuple[Tensor, list[GateLabel]]:
-        """Score a batch and label it: (score_G, labels). A pinned gate scores nothing (score_G is NaN)."""
-        config = self.config
+    def score(self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int) -> Tensor:
+        """score_G: the cosine of each item's c-probe with v_grad. A pinned gate scores nothing: NaN."""
+        config, initial = self.config, self.config.probe_policy == "initial"
         if config.rule == "pinned":
-            return torch.full((len(items),), torch.nan), [config.pin] * len(items)
-        initial = config.probe_policy == "initial"
+            return torch.full((len(items),), torch.nan)
         if self.refresh is None or (update % config.refresh_every == 0 and not initial):
-            self._refresh(model, lora, initial, budget)
-            self.refresh = self.team.same(self.refresh)
+            self.refresh = self.team.same(self._refreshed(model, lora, initial))
         assert self.refresh is not None
         v_MR = self.refresh.v_MR
-        score_G = self.team.assemble(items, lambda part: score(probe(model, lora, part, initial=initial, budget=budget), v_MR))
+        return self.team.assemble(
+            items, lambda part: score(probe(model, lora, part, initial=initial, budget=self.micro_tokens), v_MR)
+        )
+
+    def label(self, score_G: Tensor, update: int) -> list[GateLabel]:
+        """Gate labels of a batch that was scored."""
+        config = self.config
+        if config.rule == "pinned":
+            return [config.pin] * len(score_G)
         if config.band == "matched":
             row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
-            return score_G, label_by_fractions(score_G, row)
+            return label_by_fractions(score_G, row)
+        assert self.refresh is not None
         if config.band == "quantile":
             self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)
             self.refresh.band = self.history.band(config.quantiles)
-        return score_G, label(score_G, self.refresh.band)
+        return label(score_G, self.refresh.band)
 
-    def _refresh(self, model: nn.Module, lora: Lora2r, initial: bool, budget: int) -> None:
-        probed = probe_pairs(model, lora, self.pairs, initial=initial, budget=budget)
+    def _refreshed(self, model: nn.Module, lora: Lora2r, initial: bool) -> Refresh:
+        probed = probe_pairs(model, lora, self.pairs, initial=initial, budget=self.micro_tokens)
         random = haar(len(lora.modules), lora.rank, self.seed) if self.config.direction == "haar" else None
         v_MR = v_grad(probed.hack_PMR, probed.clean_PMR) if random is None else random
         overlap = 1.0 if self.refresh is None else (v_MR * self.refresh.v_MR).sum(-1).mean().item()
-        self.refresh = Refresh(v_MR, pair_band(*cross_fit(probed, random), self.config.upper_scale), overlap)
+        return Refresh(v_MR, pair_band(*cross_fit(probed, random), self.config.upper_scale), overlap)

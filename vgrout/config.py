@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vgrout.errors import UserError
+from vgrout.lora_ranks import export_rank
 from vgrout.records import LOOPHOLES, GateLabel, Mode
 from vgrout.toml_dataclass import build, merge, parse_set, read_toml
 
@@ -56,6 +57,11 @@ class LoraConfig:
     rank: int = 32
     targets: tuple[str, ...] = PROJECTIONS
     deploy: Literal["deployed", "both"] = "deployed"
+
+    @property
+    def deployed_blocks(self) -> int:
+        """Blocks that the deploy export holds: 1, or 2 where an arm deploys all of the adapter."""
+        return 2 if self.deploy == "both" else 1
 
 
 @dataclass(frozen=True)
@@ -334,6 +340,6 @@ def _check(config: Config, where: str) -> None:
     need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
     limit = c.runtime.max_lora_rank
     need(
-        limit == 0 or limit >= 4 * c.lora.rank, "lora.rank", c.lora.rank,
+        limit == 0 or limit >= export_rank(c.lora.rank), "lora.rank", c.lora.rank,
         f"at most {limit // 4}: both blocks export at rank 4r and runtime.max_lora_rank is {limit}",
     )  # fmt: skip

@@ -122,6 +122,11 @@ class RunDir:
         write_json(folder / "state.json", {"version": version, **settled, "sha256": digests})
         write_whole(folder / "optimizer.safetensors", optimizer)
 
+    def read_checkpoint(self, version: int) -> tuple[bytes, bytes]:
+        """The two files of a checkpoint as the learner's `restore` takes them: (adapter, optimizer)."""
+        folder = self.checkpoint(version)
+        return (folder / "train.safetensors").read_bytes(), (folder / "optimizer.safetensors").read_bytes()
+
     def newest_whole(self) -> tuple[int, dict[str, Any], list[str]]:
         """(version, state.json, what is wrong with newer ones) of the newest checkpoint whose bytes are those that were written.
 

@@ -238,8 +238,7 @@ class RayCarrier:
         if newest != version:
             raise RunStopped("; ".join(damaged) or f"checkpoint {version} is not there any more")
         self.progress.done = version
-        files = [self.run_dir.checkpoint(version) / name for name in ("train.safetensors", "optimizer.safetensors")]
-        call = self.parts[e.LEARNER].start("restore", *(path.read_bytes() for path in files))
+        call = self.parts[e.LEARNER].start("restore", *self.run_dir.read_checkpoint(version))
         self.run_dir.truncate(version)
         self._expect(call, e.LEARNER, lambda _: [e.Restored(version)])
 

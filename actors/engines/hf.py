@@ -16,10 +16,11 @@ from torch import Tensor
 
 from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest
 from actors.engines.protocol import Group, Slice
-from learner.export import adapter_config, export_rank
+from learner.export import adapter_config
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT
 from learner.vgrad import Side
 from vgrout.config import Config
+from vgrout.lora_ranks import export_rank
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
 NAMES = {Sampling.TRAIN: "both_blocks", Sampling.DEPLOY: "deployed_block"}  # PEFT adapter names; "train" is taken by torch

@@ -20,8 +20,9 @@ from actors.engines import vllm_process as engine_core
 from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest, new_folder
 from actors.engines.protocol import Group, Slice, index_of
 from actors.planning.adapter_slots import lora_limit, slots
-from learner.export import adapter_config, export_rank
+from learner.export import adapter_config
 from vgrout.config import Config
+from vgrout.lora_ranks import export_rank
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
 

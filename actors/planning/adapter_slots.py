@@ -5,6 +5,7 @@ Invariant: both blocks of a run fit the engine's rank, or the run is refused bef
 
 from vgrout.config import Config
 from vgrout.errors import UserError
+from vgrout.lora_ranks import export_rank
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM accepts as max_lora_rank
 
@@ -21,7 +22,7 @@ def slots(config: Config) -> int:
 
 def lora_limit(config: Config) -> int:
     """The engine's max_lora_rank: as configured, or the smallest that holds both blocks. Raises UserError if none does."""
-    need = 4 * config.lora.rank  # a block of rank r exports at rank 2r (learner/export.py)
+    need = export_rank(config.lora.rank)
     fitting = [r for r in LORA_RANKS if r >= max(need, config.runtime.max_lora_rank)]
     if not fitting:
         found = f"{config.lora.rank} (both blocks export at rank {need})"

@@ -12,6 +12,7 @@ from actors.planning.model_shape import ModelShape, shape_of
 from actors.planning.placement import Placement, place
 from vgrout.config import Config
 from vgrout.errors import UserError
+from vgrout.lora_ranks import BLOCKS, export_rank
 
 HEADROOM = 0.97  # of a GPU's memory that processes can use at all
 
@@ -56,8 +57,8 @@ class Plan:
 
 def publish_bytes(config: Config, shape: ModelShape) -> int:
     """Both exports of one version in float32: rank 4r, and 2r (4r where both blocks deploy)."""
-    ranks = 4 + (4 if config.lora.deploy == "both" else 2)
-    return ranks * config.lora.rank * shape.lora_per_rank(config.lora.targets) * 4
+    ranks = sum(export_rank(config.lora.rank, blocks) for blocks in (BLOCKS, config.lora.deployed_blocks))
+    return ranks * shape.lora_per_rank(config.lora.targets) * 4
 
 
 def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) -> Plan:

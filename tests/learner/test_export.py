@@ -6,10 +6,11 @@ from peft import PeftModel
 from random_model import TARGETS, base_model, rollouts
 from safetensors.torch import load
 
-from learner.export import adapter_config, export_rank, peft_bytes, write_peft
+from learner.export import adapter_config, peft_bytes, write_peft
 from learner.lora2r import Policy
 from learner.model import collate
 from vgrout.errors import UserError
+from vgrout.lora_ranks import export_rank
 
 
 def logits(model, batch):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from learner.reference_logprobs import measure
+from learner.reference_logprobs import compute_fixed_terms
 from vgrout.config import load
-from vgrout.records import Author, Sample, Sampling
+from vgrout.records import Author, GateLabel, Sample, Sampling
 
 
 def sample(ids, number, author):
@@ -24,8 +24,9 @@ def test_weights_and_mismatch(trained, epochs):
     authors = [Author.STUDENT, Author.TEACHER, Author.STUDENT, Author.STUDENT, Author.TEACHER]
     mixed = [sample(ids, n, author) for n, (ids, author) in enumerate(zip(rollouts(5), authors, strict=True))]
     students = [s for s in mixed if s.author is Author.STUDENT]
-    off = torch.zeros(5, dtype=torch.bool)
-    both, alone = measure(model, lora, config, mixed, off, off), measure(model, lora, config, students, off[:3], off[:3])
+    clean = [GateLabel.CLEAN] * 5
+    both = compute_fixed_terms(model, lora, config, mixed, clean)
+    alone = compute_fixed_terms(model, lora, config, students, clean[:3])
     for n, author in enumerate(authors):
         assert (both.weight[n] == 1).all() == (author is Author.TEACHER)
         assert len(both.reference[n]) == len(mixed[n].completion_ids)

@@ -1,0 +1,68 @@
+"""What one update reports: its numbers for metrics.jsonl, and what the gate said of every rollout.
+
+Invariant: nothing here changes the learner; every number follows from the arguments.
+Shapes: G rollouts of a batch.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from learner.objective import Advantages
+from learner.optimizer import Step
+from learner.policy_gradient import ObjectiveSums
+from learner.reference_logprobs import FixedTerms
+from learner.router import Refresh
+from vgrout.records import Gated, GateLabel, Sample
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """Numbers for metrics.jsonl, and one `Gated` per sample, in order."""
+
+    metrics: dict[str, float]
+    gated: list[Gated]
+
+
+def report(
+    samples: list[Sample],
+    score_G: Tensor,
+    labels: list[GateLabel],
+    gained: Advantages,
+    fixed: FixedTerms,
+    sums: ObjectiveSums,
+    step: Step,
+    refresh: Refresh | None,
+) -> UpdateResult:
+    """The result of one update. `sums` and `step` are of its last epoch; `refresh` is None for a pinned gate."""
+    metrics = {
+        "lr": step.lr,
+        "loss": sums.loss,
+        "grad_norm": step.grad_norm,
+        "clip_fraction": sums.clipped / sum(len(s.completion_ids) for s in samples),
+        "skipped_share": gained.skipped_G.float().mean().item(),
+        "quarantine_grad_share": step.quarantine_grad_share,
+        **fixed.metrics,
+        **gate_metrics(score_G, labels, refresh),
+    }
+    gated = [
+        Gated(s.rollout_id, score_G[i].item(), labels[i], gained.advantage_G[i].item(), bool(gained.skipped_G[i]))
+        for i, s in enumerate(samples)
+    ]
+    return UpdateResult(metrics, gated)
+
+
+def gate_metrics(score_G: Tensor, labels: list[GateLabel], refresh: Refresh | None) -> dict[str, float]:
+    """Share of every label; with a gate that scores, also the scores' spread, the band and the turn of v_grad."""
+    by_label = {f"share_{name}": labels.count(name) / len(labels) for name in GateLabel}
+    if refresh is None:
+        return by_label
+    return {
+        **by_label,
+        "score_mean": score_G.mean().item(),
+        "score_std": score_G.std().item() if len(labels) > 1 else 0.0,
+        "band_lower": refresh.band.lower,
+        "band_upper": refresh.band.upper,
+        "band_width": refresh.band.width,
+        "v_overlap": refresh.overlap,
+    }
