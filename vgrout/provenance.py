@@ -21,19 +21,23 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The git commit of the source tree, `-dirty` with uncommitted changes, or `unknown` outside a checkout.
+    """The git commit of the source tree, `-dirty` with uncommitted changes, or `unknown` outside a checkout of vGROUT.
 
     A job under `ray job submit --working-dir` has no checkout: set VGROUT_COMMIT there.
     """
     if "VGROUT_COMMIT" in os.environ:
         return os.environ["VGROUT_COMMIT"]
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        folder = Path(__file__).parent
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout
-        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:  # installed into a folder of somebody else's checkout
+            return "unknown"
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.strip() + ("-dirty" if dirty.strip() else "")
 
 
 def machine() -> dict[str, str | int]:

@@ -8,6 +8,12 @@ if sys.platform == "win32":  # said before the imports below look for what only 
     print("operating system: found win32; expected Linux: WSL 2, a Linux container or a virtual machine", file=sys.stderr)
     sys.exit(2)
 
+from vgrout_cli import own_packages
+
+if hidden := own_packages.message():  # said before the imports below take the wrong one
+    print(f"vgrout: {hidden}", file=sys.stderr)
+    sys.exit(2)
+
 from vgrout import __version__
 from vgrout.errors import UserError
 from vgrout_cli.commands import data as data_command

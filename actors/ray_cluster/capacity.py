@@ -12,7 +12,7 @@ from vgrout.config import Config
 
 def room(config: Config) -> int:
     """Runs like `config` that fit side by side into the cluster of RAY_ADDRESS, at least 1; 1 without a cluster."""
-    if config.runtime.backend == "local" or "RAY_ADDRESS" not in os.environ:
+    if config.runtime.backend == "local" or not os.environ.get("RAY_ADDRESS"):
         return 1
     import ray
 

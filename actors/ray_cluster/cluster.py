@@ -4,11 +4,13 @@ Invariant: what cannot be had (an address where no Ray answers, too few CPUs or 
 one UserError within a minute; after `reserve` every actor has its seat, and `release` gives all of it back.
 """
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,6 +25,7 @@ from vgrout.errors import UserError
 
 ANSWER_S = 10  # for a Ray head to answer at its address; without this check `ray.init` retries for 163 s and then exits
 RESERVE_S = 40  # for Ray to find room
+CODE = Path(__file__).resolve().parents[2]
 STARTS = 3  # attempts to start a Ray here
 
 
@@ -44,7 +47,10 @@ def join(address: str | None, where: str, **options: Any) -> None:
     if address is not None:
         check_address(address, where)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        # Ray puts the driver's working directory before everything else on the path of every worker. A user's own `learner.py`
+        # there would hide ours, so while Ray starts, the working directory is the folder that our code is imported from.
+        with contextlib.chdir(CODE):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RayError, ValueError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(where, f"{address} ({first})", "the address of a running Ray cluster") from None
@@ -53,8 +59,8 @@ def join(address: str | None, where: str, **options: Any) -> None:
 def connect(config: Config) -> None:
     """Join the Ray cluster of RAY_ADDRESS (as under `ray job submit`), or start one here. Raises UserError if it is short."""
     if not ray.is_initialized():
-        if "RAY_ADDRESS" in os.environ:
-            join(os.environ["RAY_ADDRESS"], "RAY_ADDRESS")
+        if address := os.environ.get("RAY_ADDRESS"):  # an empty one counts as unset
+            join(address, "RAY_ADDRESS")
         else:
             # Shares of a core are bookkeeping: a small machine runs what it is asked to, only slower.
             import torch  # here: `vgrout fetch` comes through this file and needs none

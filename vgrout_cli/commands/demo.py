@@ -9,6 +9,7 @@ from typing import Any
 from actors.ray_cluster.environment import prepare
 from vgrout.config import Config, load
 from vgrout.files import write_whole
+from vgrout.presets import packaged
 from vgrout.run_directory import RunDir
 from vgrout_cli.commands.eval import table
 
@@ -17,7 +18,7 @@ ARMS = ("vanilla", "routev")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--config", type=Path, default=Path(__file__).parent.parent.parent / "configs" / "tiny.toml")
+    parser.add_argument("--config", type=Path, default=packaged() / "tiny.toml", help="the preset of both runs")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the two runs, the table and the figure")
     parser.add_argument("--seed", type=int, help="the seed of both runs")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c", help="change one field (repeatable)")
@@ -47,7 +48,7 @@ def _arm(config: Config, path: Path) -> list[dict[str, Any]]:
     if not (path / "train.safetensors").exists():
         resume = path if (path / "run.json").exists() and run_dir.checkpoints() else None
         print(f"training {config.arm} into {path}", file=sys.stderr)
-        run_dir = train(config, path, resume)
+        run_dir = train(config, path, resume, curve=True)
     curve = path / "eval_curve.jsonl"
     if not curve.exists():
         evaluate_all(run_dir, config)

@@ -13,18 +13,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; exit 0 where training can run here."""
+    """Print the report; exit 0 where training can run here, 1 where torch is missing."""
     about = machine()
     print(f"machine   {about['cpu']}, {about['cores']} cores, {about['system']}")
     for name, version in versions().items():
         print(f"package   {name} {version}")
-    print(f"gpu       {_gpu()}")
+    torch_missing = _torch_missing()
+    print(f"gpu       {torch_missing or _gpu()}")
     engine = _engine()
     print(f"engine    {engine or 'none: install the cpu or the cuda extra (the hf engine works without)'}")
     print(f"free      {shutil.disk_usage('.').free / 2**30:.0f} GiB on this disk, {_memory_gib():.0f} GiB of memory")
     for line in _jail():
         print(line)
-    return 0
+    return 1 if torch_missing else 0
 
 
 def _jail() -> list[str]:
@@ -35,6 +36,15 @@ def _jail() -> list[str]:
     from sandbox.jail.report import jail_report
 
     return jail_report()
+
+
+def _torch_missing() -> str:
+    """Why torch cannot be used, or nothing."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        return f"unknown: torch cannot be imported ({error}); install vgrout with its dependencies"
+    return ""
 
 
 def _gpu() -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from vgrout.progress import duration
 from vgrout.run_directory import RunDir
+from vgrout_cli import own_packages
 from vgrout_cli.suite.comparable import check_own, check_seed
 from vgrout_cli.suite.plan import Job
 from vgrout_cli.suite.state import RunStatus, SuiteState, is_done
@@ -93,10 +94,10 @@ class Runner:
         if not resumable:
             about.unlink(missing_ok=True)  # of a run that ended before its first checkpoint: nothing to go on from
         flags = ("--resume", str(job.path)) if resumable else (*job.flags, "--out", str(job.path))
-        command = [sys.executable, "-m", "vgrout_cli.main", "train", *flags, "--eval-curve"]
         with (job.path / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                command,
+                own_packages.command("train", *flags, "--eval-curve"),
+                env=own_packages.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
