@@ -1,11 +1,9 @@
 """Are `vgrout`, `actors`, `learner` and `sandbox` ours? A user's own file of that name must never be imported in their place.
 
-Invariant: processes that this package starts find the code that this process runs, and nothing in the working directory.
+Invariant: needs nothing of ours, so it can be asked before anything of ours is imported.
 """
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,14 +31,3 @@ def message() -> str | None:
         f"package {name}: found {place}, which hides vGROUT's own; expected {ROOT / name}: "
         f"rename that file, or take its folder off PYTHONPATH and start the `vgrout` command instead of `python -m`"
     )
-
-
-def command(*words: str) -> list[str]:
-    """The words that run `vgrout WORDS` in a process of its own; `environment` belongs to it."""
-    return [sys.executable, "-P", "-m", "vgrout_cli.main", *words]
-
-
-def environment() -> dict[str, str]:
-    """The environment of such a process: this code first on its path (`-P` keeps the working directory off it)."""
-    old = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *([old] if old else [])])}

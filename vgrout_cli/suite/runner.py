@@ -17,11 +17,11 @@ from typing import Any
 
 from vgrout.progress import duration
 from vgrout.run_directory import RunDir
-from vgrout_cli import own_packages
 from vgrout_cli.suite.comparable import check_own, check_seed
 from vgrout_cli.suite.plan import Job
 from vgrout_cli.suite.state import RunStatus, SuiteState, is_done
 
+CODE = Path(__file__).resolve().parents[2]
 POLL_S = 0.2
 TELL_S = 15.0  # between two lines about the same run
 PR_SET_PDEATHSIG = 1
@@ -96,8 +96,8 @@ class Runner:
         flags = ("--resume", str(job.path)) if resumable else (*job.flags, "--out", str(job.path))
         with (job.path / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                own_packages.command("train", *flags, "--eval-curve"),
-                env=own_packages.environment(),
+                [sys.executable, "-P", "-m", "vgrout_cli.main", "train", *flags, "--eval-curve"],
+                env=_this_code_first(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,6 +143,12 @@ def last_line(log: Path, word: str = "") -> str:
     """The last line of a log that says something (with `word` in it), without colour codes; empty where there is none."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.is_file() else []
     return next((re.sub(r"\x1b\[[0-9;]*m", "", line) for line in reversed(lines) if line and word in line), "")
+
+
+def _this_code_first() -> dict[str, str]:
+    """The environment of a child: it imports the code that runs here (`-P` keeps the working directory off its path)."""
+    old = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(CODE), *([old] if old else [])])}
 
 
 def _die_with(parent: int) -> Any:
