@@ -10,7 +10,7 @@ STAMP = $(VENV)/.installed
 # OpenMP threads that spin while they wait cost more than they gain on few cores.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup demo test lint fast
+.PHONY: setup demo test lint fast docs
 setup: $(STAMP)
 
 $(STAMP): deploy/requirements-cpu.lock pyproject.toml
@@ -28,10 +28,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+
 fast: setup
 	$(BIN)/python -m pytest -m "not slow and not engine and not cluster"
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -m "not slow and not engine and not cluster"
 	$(BIN)/python -m pytest -m "(engine or cluster) and not slow"
 	$(BIN)/python -m pytest -m slow

@@ -31,6 +31,7 @@ from vgrout_cli.commands import suite as suite_command
 from vgrout_cli.commands import tiny as tiny_command
 from vgrout_cli.commands import train as train_command
 from vgrout_cli.commands import view as view_command
+from vgrout_cli.commands.help_texts import ABOUT, GROUPS
 
 COMMANDS = {
     "train": (train_command, "train one arm into a run directory"),
@@ -53,11 +54,18 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    root = argparse.ArgumentParser(prog="vgrout", description=__doc__)
+    listed = [f"{group}:\n" + "".join(f"  {n:<12}{COMMANDS[n][1]}\n" for n in names) for group, names in GROUPS.items()]
+    root = argparse.ArgumentParser(
+        prog="vgrout",
+        description="Vector gradient routing: train on graders that can be cheated, deploy without the cheating.\n\n"
+        + "\n".join(listed),
+        epilog="`vgrout COMMAND --help` explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     root.add_argument("--version", action="version", version=f"vgrout {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, text) in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=module.__doc__)
+    for name, (module, _) in COMMANDS.items():
+        sub = commands.add_parser(name, description=ABOUT[name])
         module.configure(sub)
         sub.set_defaults(run=module.run)
     return root

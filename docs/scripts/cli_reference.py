@@ -12,9 +12,11 @@ from vgrout_cli.main import parser
 HERE = Path(__file__).parent.parent / "reference" / "cli.md"
 HEAD = """# Command line
 
-Generated from the command line's own help by `docs/scripts/cli_reference.py`; a test keeps the two equal. `vgrout COMMAND --help` prints the same.
+Generated from the command line's own help by `docs/scripts/cli_reference.py`; a test keeps the two equal.
+`vgrout COMMAND --help` prints the same.
 
-Bad input ends in one message on standard error and exit code 2. SIGINT (Ctrl-C) and SIGTERM stop a training run at a checkpoint, with exit code 130 or 143.
+Bad input ends in one message on standard error and exit code 2.
+SIGINT (Ctrl-C) and SIGTERM stop a training run at a checkpoint, with exit code 130 or 143.
 """
 
 
@@ -31,7 +33,8 @@ def name_of(action: argparse.Action) -> str:
         return many.get(str(action.nargs), str(label))
     value = ""
     if action.nargs != 0:
-        value = " " + str(action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()))
+        choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+        value = f" {action.metavar or choices}"
     return ", ".join(action.option_strings) + value
 
 
@@ -44,7 +47,9 @@ def commands(root: argparse.ArgumentParser, name: str) -> list[str]:
         lines += [f"## {name}", "", " ".join((root.description or "").split()), ""]
     if rows:
         lines += ["| argument | meaning |", "| --- | --- |"]
-        lines += [f"| `{name_of(a)}` | {cell(a.help or '')}{' (required)' if a.option_strings and a.required else ''} |" for a in rows]
+        lines += [
+            f"| `{name_of(a)}` | {cell(a.help or '')}{' (required)' if a.option_strings and a.required else ''} |" for a in rows
+        ]
         lines += [""]
     for group in groups:
         for sub, child in group.choices.items():

@@ -67,7 +67,9 @@ def draw(out: Path) -> None:
     """Write the figure."""
     plt.rcParams.update({"svg.hashsalt": "vgrout", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10})
     figure = plt.figure(figsize=(9.6, 5.0), facecolor="white")
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), hspace=0.45, wspace=0.08, left=0.03, right=0.97, top=0.97, bottom=0.03)
+    grid = figure.add_gridspec(
+        2, 3, height_ratios=(1.25, 1), hspace=0.45, wspace=0.08, left=0.03, right=0.97, top=0.97, bottom=0.03
+    )
     scores(figure.add_subplot(grid[0, :]))
     for column, label in enumerate(LABELS):
         blocks(figure.add_subplot(grid[1, column]), label)

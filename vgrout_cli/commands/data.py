@@ -11,21 +11,24 @@ from pathlib import Path
 from vgrout.errors import UserError
 from vgrout_cli.commands import data_check_pairs as check_pairs_command
 from vgrout_cli.commands import data_fetch as fetch_data
+from vgrout_cli.commands.help_texts import ABOUT
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vgrout data`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    check = actions.add_parser("check", help="check problem files; several files are a split, oldest first (train before test)")
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check = actions.add_parser("check", help="check problem files", description=ABOUT["data check"])
+    check.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="problem files; several are a split, train before test"
+    )
     check.add_argument("--pairs", type=Path, metavar="FILE", help="authored pairs, which must ask none of the problems")
     check.set_defaults(act=_check)
     pairs = actions.add_parser(
-        "check-pairs", help="grade both sides of every authored pair", description=check_pairs_command.__doc__
+        "check-pairs", help="grade both sides of every authored pair", description=ABOUT["data check-pairs"]
     )
     check_pairs_command.configure(pairs)
     pairs.set_defaults(act=check_pairs_command.run)
-    get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=fetch_data.__doc__)
+    get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=ABOUT["data fetch"])
     fetch_data.configure(get)
     get.set_defaults(act=fetch_data.run)
 

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--checkpoint", type=int, help="updates done at the checkpoint (default: the last)")
-    parser.add_argument("--split", choices=("test", "validation", "train"), default="test")
+    parser.add_argument("--split", choices=("test", "validation", "train"), default="test", help="the problems (default: test)")
     parser.add_argument("--samples", type=int, help="completions per problem (default: the run's eval.samples)")
     parser.add_argument("--json", action="store_true", help="print the record as JSON instead of a table")
 

@@ -15,8 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--push-to", type=Path, metavar="PATH", help="also copy the folder to PATH/<run>_<update>_<block>, whole")
     parser.add_argument("--checkpoint", type=int, help="updates done at the checkpoint (default: the last)")
-    parser.add_argument("--block", choices=("deploy", "train"), default="deploy")
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument(
+        "--block", choices=("deploy", "train"), default="deploy", help="deployed block, or both (default: deploy)"
+    )
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="of the tensors (default: fp32)")
     parser.add_argument("--out", type=Path, help="the PEFT folder (default: RUN/exports/<update>_<block>_<dtype>)")
 
 

@@ -16,6 +16,7 @@ from vgrout.errors import UserError
 from vgrout.files import file_sha256, write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.provenance import versions
+from vgrout_cli.commands.help_texts import ABOUT
 from vgrout_cli.commands.tiny_calibration import as_json, calibrate, render_table
 
 SEED = 0
@@ -26,7 +27,7 @@ TOKENIZER_TEXTS = 4000  # demonstrations that the tokenizer's merges are counted
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="make the tiny world (about 5 minutes on 2 cores)", description=__doc__)
+    build = actions.add_parser("build", help="make the tiny world (about 5 minutes on 2 cores)", description=ABOUT["tiny build"])
     build.add_argument("--out", type=Path, default=Path("out/tiny"), help="the folder to write (default: out/tiny)")
     build.add_argument("--seed", type=int, default=SEED, help=f"the world's seed (default: {SEED}, the shipped world's)")
 

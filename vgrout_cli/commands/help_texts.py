@@ -1,0 +1,67 @@
+"""What `--help` says of every command, and in which groups `vgrout --help` lists them. Written for users of the command line."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "first steps": ("demo", "doctor"),
+    "train": ("train", "suite", "simulate"),
+    "measure and look": ("eval", "eval-curve", "monitor", "report", "view"),
+    "take away": ("export", "fetch"),
+    "problems and grading": ("grade", "data", "tiny"),
+}
+
+ABOUT: dict[str, str] = {
+    "train": (
+        "Train one arm and write everything about it into a run directory; or, with --resume, go on with a run that was stopped. "
+        "Ctrl-C ends the running update, writes a checkpoint and exits with 130."
+    ),
+    "suite": (
+        "Train and evaluate all arms over all seeds of a suite file. Run the same command again to go on where it stopped: "
+        "runs that are done are not repeated. The exit code is 1 where a run failed."
+    ),
+    "eval": (
+        "Score one checkpoint of a run on a split, as trained (both blocks) and deployed (quarantine deleted), per loophole. "
+        "Writes the record and the audits into RUN/eval/ and prints a table of rates with standard errors."
+    ),
+    "eval-curve": (
+        "Score the checkpoints of runs on the test split, as trained and deployed. Writes RUN/eval_curve.jsonl and "
+        "RUN/per_mode_deploy.json; with --monitor, --novel-markers, --samples or --every, an eval_curve_<what>.jsonl instead."
+    ),
+    "monitor": (
+        "Choose a small subset of the test split, to follow a run with, and write its problem ids to a file. It has problems "
+        "that the base solves and problems that it fails in the proportion of the whole split. Nothing is drawn at random."
+    ),
+    "export": "Write a checkpoint's deployed block (or, on request, both blocks) as a PEFT folder that vLLM and PEFT load.",
+    "fetch": "Copy a run's deploy export and metrics to this machine, from a shared path or from a node of a Ray cluster.",
+    "grade": (
+        "Grade a file of completions in the sandbox and write one verdict line for each, in order. "
+        "The whole input is checked before anything runs, and the output file appears whole or not at all."
+    ),
+    "data": "Check problem files and authored pairs, or fetch problem files.",
+    "data check": (
+        "Print everything that is wrong with problem files, and with the split that they make together: bad lines, repeated ids, "
+        "problems that are asked again in the other file. The exit code is 0 only if nothing was found."
+    ),
+    "data check-pairs": (
+        "Grade both sides of every authored pair. The hack side must be wrong and (unless tagged `general`) exploit the loophole "
+        "of its tag, the clean side must be correct, and both must be about equally long. The exit code is 0 only if all hold."
+    ),
+    "data fetch": (
+        "Copy a JSON Lines file from a path or a URL. An interrupted download goes on where it stopped (DEST.part); "
+        "DEST appears only as a whole file with the expected digest."
+    ),
+    "tiny": "Build the tiny world: synthetic problems, authored pairs, a tokenizer and a small base model.",
+    "tiny build": (
+        "Make the tiny world from a seed and print how often the base model solves and hacks. "
+        "On one machine the same seed gives the same bytes; between processors the weights differ in their last bits."
+    ),
+    "demo": (
+        "Train `vanilla` and `routev` on the tiny world that comes with vgrout, evaluate both, print a table and draw the "
+        "curves. Run it again to go on with a demo that was stopped."
+    ),
+    "report": "Compare runs and suites: one HTML page with figures, tables and checks, and the same figures and tables as files.",
+    "simulate": (
+        "Run the asynchronous driver under a virtual clock, to plan a cluster: no GPU, no Ray, seconds. Prints one table with a "
+        "column per tried value. The times are the scenario's assumptions; compare them with the metrics of a real run."
+    ),
+    "view": "Look at runs and their rollouts in the browser, while they run or afterwards. Read-only, on 127.0.0.1.",
+    "doctor": "Say what this machine can run: packages, cores, GPU, engine, jail level, and what is missing.",
+}
