@@ -44,6 +44,7 @@ def published(path: Path, config: Config) -> AdapterVersion:
         digest=about["digest"],
         canary_train=tuple(about["canary_train"]),
         canary_deploy=tuple(about["canary_deploy"]),
+        canary_base=tuple(about["canary_base"]),
     )
 
 

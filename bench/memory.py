@@ -3,6 +3,7 @@
     python -m bench.memory                                   # GPU: Qwen3-4B's shape at the `fast` size
     python -m bench.memory --set train.micro_tokens=8192     # any field of configs/qwen3-4b-fast.toml
     python -m bench.memory --small [--dtype float32]         # anywhere: an eighth as wide, 3 layers
+    python -m bench.memory --model meta-llama/Llama-3.1-8B --layers 2 --short   # anywhere: full width, cut depth, short rollouts
 
 Needs torch, transformers and this checkout, neither Ray nor vLLM. On a GPU the peak is what torch's allocator reserved; on the
 CPU it is the bytes of all live tensors, counted op by op, without the plan's `runtime` term (the CUDA context).
@@ -28,16 +29,34 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from actors.planning.gpu_memory import GIB, learner_terms
-from actors.planning.model_shape import QWEN3_4B, ModelShape, shape_of
+from actors.planning.model_shape import read_config, shape_of
 from learner.learner import Learner
 from vgrout import pairs
 from vgrout.config import Config, load
 from vgrout.records import GateLabel, Sample, Sampling
 
 ROOT = Path(__file__).parents[1]
-SMALL = ModelShape(layers=3, hidden=320, mlp=1216, heads=4, kv_heads=1, head_dim=128, vocabulary=4096, tied=True)
 SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
               "train.micro_tokens=512", "runtime.learner_threads=1"]  # fmt: skip
+SHORT_SETS = ["rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=192", "rollout.prompt_limit=64",
+              "train.micro_tokens=512", "runtime.learner_threads=2"]  # fmt: skip
+
+
+def small(layers: int = 3, vocabulary: int = 4096) -> Qwen3Config:
+    """Qwen3, an eighth as wide as the 4B model."""
+    return Qwen3Config(
+        vocab_size=vocabulary, hidden_size=320, intermediate_size=1216, num_hidden_layers=layers, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=128, tie_word_embeddings=True, max_position_embeddings=40960, rope_theta=1e6,
+    )  # fmt: skip
+
+
+def cut(config: Any, layers: int) -> Any:
+    """The same model with fewer layers."""
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
+    return config
 
 
 class LiveBytes(TorchDispatchMode):
@@ -71,13 +90,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def random_base(shape: ModelShape, dtype: str, device: str) -> Iterator[Path]:
-    """A model folder of random weights in this shape, with the tiny world's tokenizer."""
-    about = Qwen3Config(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp, num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, head_dim=shape.head_dim,
-        tie_word_embeddings=shape.tied, max_position_embeddings=40960, rope_theta=1e6,
-    )  # fmt: skip
+def random_base(about: Any, dtype: str, device: str) -> Iterator[Path]:
+    """A model folder of random weights of this transformers config, with the tiny world's tokenizer."""
     torch.manual_seed(0)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(about, dtype=getattr(torch, dtype))
@@ -136,14 +150,21 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="the small shape, for machines without a GPU")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c")
+    parser.add_argument("--model", default="Qwen/Qwen3-4B", help="a model folder or id whose shape it has (random weights)")
+    parser.add_argument("--layers", type=int, help="cut the model to this many layers")
+    parser.add_argument("--short", action="store_true", help="4 rollouts of 256 tokens")
     args = parser.parse_args()
     cuda = torch.cuda.is_available()
-    if not (cuda or args.small):
-        sys.exit("no GPU here: the full shape needs one; --small measures the small shape on the CPU")
-    sets = [f"model.dtype={args.dtype}", *(SMALL_SETS if args.small else []), *args.sets]
+    if not (cuda or args.small or args.short):
+        sys.exit("no GPU here: the full shape needs one; --small, or --layers 2 --short, measures on the CPU")
+    sizes = SMALL_SETS if args.small else SHORT_SETS if args.short else []
+    sets = [f"model.dtype={args.dtype}", *sizes, *args.sets]
+    about = small() if args.small else read_config(args.model)
+    if args.layers:
+        cut(about, args.layers)
     config = load(ROOT / "configs/qwen3-4b-fast.toml", arm="routev", sets=sets)
     started = time.monotonic()
-    with random_base(SMALL if args.small else QWEN3_4B, args.dtype, "cuda" if cuda else "cpu") as folder:
+    with random_base(about, args.dtype, "cuda" if cuda else "cpu") as folder:
         config = replace(config, model=replace(config.model, path=str(folder)))
         found = measure(config)
         terms = learner_terms(config, shape_of(str(folder)))
@@ -153,8 +174,9 @@ def main() -> None:
     peak = found["reserved"] if cuda else found["peak"]
     device = torch.cuda.get_device_name() if cuda else "CPU, live tensors, without `runtime`"
     print(f"plan {plan / GIB:.4f} GiB, measured {peak / GIB:.4f} GiB ({device}), measured / plan = {peak / plan:.3f}")
-    print(json.dumps({"plan": plan, **found, "ratio": peak / plan, "device": device, "torch": torch.__version__,
-                      "seconds": round(time.monotonic() - started, 1), "sets": sets}))  # fmt: skip
+    said = {"model": "small" if args.small else args.model, "layers": args.layers, "plan": plan, **found, "ratio": peak / plan}
+    said |= {"device": device, "torch": torch.__version__, "seconds": round(time.monotonic() - started, 1), "sets": sets}
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

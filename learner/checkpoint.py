@@ -21,7 +21,7 @@ from vgrout.errors import UserError
 from vgrout.files import sha256
 from vgrout.records import AdapterVersion
 
-FORMAT = "vgrout-adapter-1"
+FORMAT = "vgrout-adapter-2"
 
 
 def initial_digest(factors: dict[str, Factors]) -> str:
@@ -45,6 +45,7 @@ def adapter_bytes(lora: Lora2r, seed: int, published: AdapterVersion) -> bytes:
         "digest": published.digest,
         "canary_train": published.canary_train,
         "canary_deploy": published.canary_deploy,
+        "canary_base": published.canary_base,
     }
     return save(tensors, metadata={"vgrout": json.dumps(about)})
 

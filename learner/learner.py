@@ -48,6 +48,7 @@ class Learner:
         self.router = Router(config.gate, config.seed, tokens, fractions or [], config.train.micro_tokens)
         self.canary: Side = tokens.clean[0]
         self.version, self.team = 0, SOLO
+        self.canary_base = self._canary(Policy.BASE)
 
     def join(self, rank: int, size: int, address: str) -> None:
         """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
@@ -91,6 +92,7 @@ class Learner:
             digest=sha256(train + deploy),
             canary_train=self._canary(Policy.TRAIN),
             canary_deploy=self._canary(Policy.TRAIN if blocks == BLOCKS else Policy.DEPLOY),
+            canary_base=self.canary_base,
         )
 
     def checkpoint(self) -> tuple[bytes, bytes]:

@@ -220,3 +220,4 @@ class AdapterVersion:
     digest: str
     canary_train: tuple[float, ...]
     canary_deploy: tuple[float, ...]
+    canary_base: tuple[float, ...]  # without the adapter: the same for every version

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest
+from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
 from actors.engines.protocol import Group, Slice
 from learner.export import adapter_config
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT
@@ -36,9 +36,10 @@ class HfEngine:
         self.tokenizer = load_tokenizer(config.model.path)
         self.peft: Any = None
         self.served: AdapterVersion | None = None
+        self.base_gap: Gap | None = None
 
     def load(self, adapter: AdapterVersion) -> float:
-        """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
+        """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
         check_digest(adapter)
         folder = Path(tempfile.mkdtemp(prefix="vgrout-adapter-"))
         try:
@@ -133,8 +134,14 @@ class HfEngine:
         )
 
     def _canary_gap(self, peft: Any, adapter: AdapterVersion, sampling: Sampling) -> float:
+        if self.base_gap is None:
+            with peft.disable_adapter():
+                self.base_gap = check_base(adapter, self._canary_values(peft), self.config.model.dtype)
         peft.set_adapter(NAMES[sampling])
+        tolerance = self.config.runtime.canary_tolerance
+        return check_canary(adapter, sampling, self._canary_values(peft), self.base_gap, tolerance)
+
+    def _canary_values(self, peft: Any) -> tuple[float, ...]:
         batch = collate([self.canary], self.device)
         with torch.no_grad():
-            values = logprobs_GT(peft.base_model.model, batch)[batch.completion_GT].tolist()
-        return check_canary(adapter, sampling, tuple(values), self.config.runtime.canary_tolerance)
+            return tuple(logprobs_GT(peft.base_model.model, batch)[batch.completion_GT].tolist())

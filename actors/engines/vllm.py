@@ -17,7 +17,7 @@ from typing import Any
 
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
 from actors.engines import vllm_process as engine_core
-from actors.engines.adapter_check import AdapterRejected, check_canary, check_digest, new_folder
+from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest, new_folder
 from actors.engines.protocol import Group, Slice, index_of
 from actors.planning.adapter_slots import lora_limit, slots
 from learner.export import adapter_config
@@ -93,6 +93,7 @@ class VllmEngine:
         self.root = new_folder()
         self.next_id = 1
         self.served: Served | None = None
+        self.base_gap: Gap | None = None  # on the base without an adapter, once per engine
         self.older: list[Served] = []  # versions that requests are still finishing on
         self.running: list[Running] = []
         self.outputs: dict[str, Any] = {}  # finished, not yet claimed, by request id
@@ -100,7 +101,7 @@ class VllmEngine:
         self.slice = Slice()
 
     def load(self, adapter: AdapterVersion) -> float:
-        """Serve `adapter` from now on; returns the canary's largest gap. Raises AdapterRejected and keeps the old one."""
+        """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
         new, gap = self._checked(adapter)
         if self.served is not None:
             self.older.append(self.served)
@@ -284,14 +285,20 @@ class VllmEngine:
         shutil.rmtree(served.folder)
 
     def _canary_gap(self, served: Served, adapter: AdapterVersion, sampling: Sampling) -> float:
+        if self.base_gap is None:
+            self.base_gap = check_base(adapter, self._canary_values(None), self.config.model.dtype)
+        found = self._canary_values(served.requests[sampling])
+        return check_canary(adapter, sampling, found, self.base_gap, self.config.runtime.canary_tolerance)
+
+    def _canary_values(self, lora: Any) -> tuple[float, ...]:
+        """Log-probabilities of the canary's completion under an adapter (None: the base), groups going on meanwhile."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         prompt_ids, completion_ids = self.canary
         tokens = [*prompt_ids, *completion_ids]
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
-        name = self._add(tuple(tokens), params, served.requests[sampling])
-        self._step_until(lambda: name in self.outputs)  # groups that are being sampled go on meanwhile
+        name = self._add(tuple(tokens), params, lora)
+        self._step_until(lambda: name in self.outputs)
         steps = self.outputs.pop(name).prompt_logprobs[len(prompt_ids) :]
-        values = tuple(step[token].logprob for step, token in zip(steps, completion_ids, strict=True))
-        return check_canary(adapter, sampling, values, self.config.runtime.canary_tolerance)
+        return tuple(step[token].logprob for step, token in zip(steps, completion_ids, strict=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from actors.planning.gpu_memory import GIB, Term, activation_bytes, engine_terms, kv_need, kv_per_token, learner_terms, longest
 from actors.planning.model_shape import ModelShape, shape_of
 from actors.planning.placement import Placement, place
+from actors.planning.run_time import passes, render_time
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.lora_ranks import BLOCKS, export_rank
@@ -176,7 +177,7 @@ def render(plan: Plan) -> str:
     lines += [*_per_gpu(plan)] if plan.memory_gib else []
     lines += [
         f"  per update: {r.prompts} prompts x {r.samples} = {r.prompts * r.samples} rollouts; at most {plan.sampled_tokens:,}"
-        f" sampled tokens, {plan.learner_tokens:,} tokens per learner pass ({', '.join(_passes(c))})",
+        f" sampled tokens, {plan.learner_tokens:,} tokens per learner pass ({', '.join(one.name for one in passes(c))})",
         f"  per publish: {plan.publish_bytes:,} B ({plan.publish_bytes / 2**20:.0f} MiB) = {p:,} LoRA parameters per rank x 4 B"
         f" x rank {plan.publish_bytes // p // 4} (train 4r, deploy {'4r' if c.lora.deploy == 'both' else '2r'})",
         "  learner memory:",
@@ -190,6 +191,7 @@ def render(plan: Plan) -> str:
         lines.append(
             f"  KV cache: {plan.kv_bytes / GIB:.2f} GiB ({share}) = {tokens:,} tokens = {tokens // longest(c)} whole rollouts"
         )
+    lines += render_time(c, shape, plan.memory_gib, plan.publish_bytes, plan.kv_bytes) if plan.gpus else []
     return "\n".join([*lines, *(f"  note: {note}" for note in plan.notes)])
 
 
@@ -209,11 +211,3 @@ def _per_gpu(plan: Plan) -> list[str]:
 def _table(terms: list[Term]) -> list[str]:
     rows = [*terms, Term("sum", sum(t.bytes for t in terms), "")]
     return [f"    {t.name:<14} {t.bytes / GIB:8.2f} GiB  {t.formula}".rstrip() for t in rows]
-
-
-def _passes(config: Config) -> list[str]:
-    passes = ["c-probe forward and backward"] if config.gate.rule == "banded" else []
-    passes.append("sampling policy forward")
-    passes += ["old policy forward"] if config.objective.epochs > 1 else []
-    passes += ["KL reference forward"] if config.objective.kl else []
-    return [*passes, f"update forward and backward x {config.objective.epochs}"]

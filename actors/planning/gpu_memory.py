@@ -38,14 +38,13 @@ def longest(config: Config) -> int:
 def layer_bytes_per_token(config: Config, shape: ModelShape) -> int:
     """Bytes that one layer keeps for its backward, per token: norms, adapter inputs and bottlenecks, attention, MLP."""
     b = WIDTH[config.model.dtype]
-    d, f = shape.hidden, shape.mlp
     q, k = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    inputs = {"q_proj": d, "k_proj": d, "v_proj": d, "o_proj": q, "gate_proj": d, "up_proj": d, "down_proj": f}
+    targets = shape.targets(config.lora.targets)
     # In bfloat16 every module casts its input to float32 for the adapter; in float32 modules share their input.
-    adapter_inputs = 4 * (sum(inputs[name] for name in config.lora.targets) if b == 2 else 2 * d + q + f)
-    bottlenecks = 4 * 4 * config.lora.rank * len(config.lora.targets)
-    norms = 4 * (2 * d + q + k)
-    return norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * 3 * f
+    cast = sum(m.d_in for m in targets) // shape.layers
+    adapter_inputs = 4 * (cast if b == 2 else 2 * shape.hidden + q + shape.mlp)
+    bottlenecks = 4 * 4 * config.lora.rank * len(targets) // shape.layers
+    return 4 * shape.norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * shape.mlp_kept
 
 
 def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[int, str]:
@@ -69,7 +68,7 @@ def learner_terms(config: Config, shape: ModelShape) -> list[Term]:
     adapter = 2 * r * shape.lora_per_rank(config.lora.targets) * 4
     activations, formula = activation_bytes(config, shape, max(config.train.micro_tokens, longest(config)))
     return [
-        Term("weights", shape.parameters() * b, f"{shape.parameters():,} parameters x {b} B"),
+        Term("weights", shape.parameters * b, f"{shape.parameters:,} parameters x {b} B"),
         Term("adapter", 2 * adapter, "A, B, A0, B0: 2 x 2r p x 4 B"),
         Term("gradients", adapter, "2r p x 4 B"),
         Term("optimizer", 3 * adapter, "AdamW's two moments and one temporary: 3 x 2r p x 4 B"),
@@ -92,7 +91,7 @@ def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
     step = max(ENGINE_STEP_TOKENS, longest(config)) * (3 * f // tp + 4 * d) * b + sequences * shape.vocabulary * 12
     share = f" / {tp}" if tp > 1 else ""
     return [
-        Term("weights", shape.parameters() * b // tp, f"{shape.parameters():,} parameters x {b} B{share}"),
+        Term("weights", shape.parameters * b // tp, f"{shape.parameters:,} parameters x {b} B{share}"),
         Term(
             "adapter slots",
             adapters,

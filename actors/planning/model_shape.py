@@ -1,47 +1,56 @@
-"""The shape of a base model: parameters, LoRA parameters and KV bytes, from its `config.json` or from a built-in entry.
+"""The shape of a base model: parameters, LoRA parameters and KV bytes, read off the model itself, built without weights.
 
-Invariant: counts are exact (they equal what transformers builds and lora2r wraps), and nothing is downloaded.
-Sources: Qwen3 (Yang et al. 2025, arXiv 2505.09388) and the published config.json of Qwen/Qwen3-4B.
+Invariant: counts are those of the modules that transformers builds from the model's config.json (on torch's meta device) and
+that lora2r wraps; nothing is downloaded. Any architecture that transformers builds a causal language model of has a shape.
 """
 
+import functools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.planning.known_models import KNOWN
 from vgrout.errors import UserError
+
+SPLIT_BY_INPUT = ("o_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h", "fc2")  # the others are split by their outputs
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A Linear module of the layers: its last name and its features."""
+
+    name: str
+    d_in: int
+    d_out: int
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A Qwen3-like decoder: `layers` x (q, k, v, o, gate, up, down), RMSNorms, an embedding, a head that may be tied to it."""
+    """What a causal language model is made of. `linears` are all Linear modules of all layers, the head not among them."""
 
     layers: int
     hidden: int
-    mlp: int
     heads: int
     kv_heads: int
     head_dim: int
     vocabulary: int
-    tied: bool
+    mlp: int  # features of one layer's MLP that a token passes through (of all experts that it goes to)
+    mlp_kept: int  # features that a layer's MLP keeps per token for its backward: gate, up and their product, or two
+    norms: int  # features that one layer's norms take per token, summed
+    parameters: int
+    active: int  # parameters that a token is multiplied with: the head is, the embedding and idle experts are not
+    linears: tuple[Linear, ...]
 
-    def linears(self) -> dict[str, tuple[int, int]]:
-        """(in, out) features of one layer's Linear modules."""
-        q, k = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return {
-            "q_proj": (self.hidden, q),
-            "k_proj": (self.hidden, k),
-            "v_proj": (self.hidden, k),
-            "o_proj": (q, self.hidden),
-            "gate_proj": (self.hidden, self.mlp),
-            "up_proj": (self.hidden, self.mlp),
-            "down_proj": (self.mlp, self.hidden),
-        }
-
-    def parameters(self) -> int:
-        """All weights of the base."""
-        layer = sum(i * o for i, o in self.linears().values()) + 2 * self.hidden + 2 * self.head_dim
-        return self.layers * layer + self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden
+    def targets(self, names: tuple[str, ...]) -> list[Linear]:
+        """The modules that lora2r wraps. Raises UserError for a name that no Linear has."""
+        found = [linear for linear in self.linears if linear.name in names]
+        unknown = sorted(set(names) - {linear.name for linear in found})
+        if unknown:
+            known = ", ".join(dict.fromkeys(linear.name for linear in self.linears))
+            raise UserError("lora.targets", ", ".join(unknown), f"Linear modules of the model: {known}")
+        return found
 
     def lora_per_rank(self, targets: tuple[str, ...], tp: int = 1) -> int:
         """LoRA parameters per rank over all layers: the sum of in + out of the target modules.
@@ -49,45 +58,131 @@ class ModelShape:
         With `tp` GPUs: those of one GPU. A module that is split by its outputs has B split and A whole, one that is split by
         its inputs the reverse (vLLM without `fully_sharded_loras`).
         """
-        linears = self.linears()
-        unknown = [name for name in targets if name not in linears]
-        if unknown:
-            raise UserError("lora.targets", ", ".join(unknown), f"some of {', '.join(linears)}")
-        sides = ((linears[name], name in SPLIT_BY_INPUT) for name in targets)
-        return self.layers * sum(i // tp + o if by_input else i + o // tp for (i, o), by_input in sides)
+        sides = ((m.d_in, m.d_out, m.name in SPLIT_BY_INPUT) for m in self.targets(targets))
+        return sum(i // tp + o if by_input else i + o // tp for i, o, by_input in sides)
 
     def kv_per_token(self, width: int) -> int:
         """Bytes of keys and values per token at `width` bytes per number."""
         return 2 * self.layers * self.kv_heads * self.head_dim * width
 
 
-SPLIT_BY_INPUT = ("o_proj", "down_proj")  # tensor parallelism splits the others by their outputs
-QWEN3_4B = ModelShape(36, 2560, 9728, 32, 8, 128, 151936, tied=True)
-BUILT_IN = {"Qwen/Qwen3-4B": QWEN3_4B}
-FIELDS = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-
-
+@functools.lru_cache(maxsize=32)
 def shape_of(path: str) -> ModelShape:
-    """The shape of `model.path`: a folder with config.json, or a built-in id. Raises UserError for any other."""
-    if path in BUILT_IN:
-        return BUILT_IN[path]
-    file = Path(path).expanduser() / "config.json"
+    """The shape of `model.path`: a folder with config.json, a model in the hub's cache, or one of `known_models`.
+
+    Raises UserError where there is no config, or no causal language model can be built from it.
+    """
+    return measure(read_config(path), path)
+
+
+def read_config(path: str) -> Any:
+    """The transformers config of `model.path`, from this machine alone. Raises UserError."""
+    from huggingface_hub import try_to_load_from_cache
+    from transformers import AutoConfig
+
+    folder = Path(path).expanduser()
+    if path.startswith(("/", ".", "~")) or folder.is_dir():
+        file = folder / "config.json"
+    else:
+        try:
+            cached = try_to_load_from_cache(path, "config.json")
+        except ValueError:  # not the form of an id
+            cached = None
+        if not isinstance(cached, str) and path in KNOWN:
+            return AutoConfig.for_model(**KNOWN[path])
+        file = Path(cached) if isinstance(cached, str) else folder / "config.json"
     if not file.is_file():
-        known = ", ".join(BUILT_IN)
-        raise UserError("model.path", f"{path} (no config.json there)", f"a model folder, or a built-in shape ({known})")
+        raise UserError(
+            "model.path", f"{path} (no config.json there, and none downloaded)",
+            f"a model folder; or download it first (`hf download {path} config.json`); or one of {', '.join(KNOWN)}",
+        )  # fmt: skip
     try:
-        return parse_shape(json.loads(file.read_text()), str(file))
-    except json.JSONDecodeError as error:
+        about = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(str(file), f"invalid JSON ({error})", "a Hugging Face config.json") from None
+    if not isinstance(about, dict) or not isinstance(about.get("model_type"), str):
+        raise UserError(f"{file}: model_type", repr(about)[:60], "the name of an architecture")
+    try:
+        return AutoConfig.from_pretrained(str(file.parent), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(str(file), _line(error), "a config that transformers can read") from None
 
 
-def parse_shape(about: dict[str, Any], where: str) -> ModelShape:
-    """The shape in a config.json's content. Raises UserError for another architecture or a missing field."""
-    if about.get("model_type") != "qwen3":
-        raise UserError(f"{where}: model_type", repr(about.get("model_type")), "'qwen3' (the plan knows this architecture)")
-    missing = [name for name in (*FIELDS, "vocab_size") if not isinstance(about.get(name), int)]
-    if missing:
-        raise UserError(f"{where}: {missing[0]}", repr(about.get(missing[0])), "a whole number")
-    layers, hidden, mlp, heads, kv_heads = (about[name] for name in FIELDS)
-    head_dim = about.get("head_dim") or hidden // heads
-    return ModelShape(layers, hidden, mlp, heads, kv_heads, head_dim, about["vocab_size"], bool(about.get("tie_word_embeddings")))
+def measure(config: Any, where: str = "config") -> ModelShape:
+    """Build the model on the meta device and count. Raises UserError where transformers has no causal language model of it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"model.path {where}", _line(error), "a config of a causal language model") from None
+    text = config.get_text_config()
+    layers, hidden, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
+    head_dim = getattr(text, "head_dim", None) or hidden // heads
+    parameters = sum(p.numel() for p in model.parameters())
+    head = model.get_output_embeddings()
+    linears = tuple(Linear(n.rsplit(".", 1)[-1], m.in_features, m.out_features) for n, m in _linears(model) if m is not head)
+    first = [(n, m) for n, m in model.named_modules() if _is_norm(m) and _layer_of(n) == "0"]
+    norms = sum(_norm_width(n, m, heads, kv_heads, head_dim) for n, m in first)
+    mlp, kept = _mlp_width(text, model)
+    embedding = model.get_input_embeddings().weight.numel()
+    tied = head is not None and head.weight is model.get_input_embeddings().weight
+    return ModelShape(
+        layers=layers, hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=head_dim, vocabulary=text.vocab_size,
+        mlp=mlp, mlp_kept=kept, norms=norms, parameters=parameters,
+        active=parameters - (0 if tied else embedding) - _idle(text, model), linears=linears,
+    )  # fmt: skip
+
+
+def _linears(model: Any) -> Iterator[tuple[str, Any]]:
+    from torch import nn
+
+    return ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear))
+
+
+def _is_norm(module: Any) -> bool:
+    return type(module).__name__.endswith("Norm") and hasattr(module, "weight")
+
+
+def _layer_of(name: str) -> str:
+    """Number of the layer that a module belongs to; empty outside the layers."""
+    return next((part for part in name.split(".") if part.isdigit()), "")
+
+
+def _norm_width(name: str, module: Any, heads: int, kv_heads: int, head_dim: int) -> int:
+    """Features per token that a norm takes. One of queries or keys with a head's width is applied to every head."""
+    width, leaf = (0 if module.weight is None else module.weight.numel()), name.rsplit(".", 1)[-1]
+    if leaf.startswith("q_") and width == head_dim:
+        return width * heads
+    return width * kv_heads if leaf.startswith("k_") and width == head_dim else width
+
+
+def _mlp_width(text: Any, model: Any) -> tuple[int, int]:
+    """(features of the MLP, features kept) of one layer, from its Linear modules or from its experts."""
+    if active := getattr(text, "num_experts_per_tok", None):
+        width = active * (getattr(text, "moe_intermediate_size", None) or text.intermediate_size)
+        return width, 3 * width
+    first = [(n, m) for n, m in _linears(model) if _layer_of(n) == "0" and ".mlp." in f".{n}."]
+    if not first:
+        width = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+        return width, 2 * width
+    width = first[-1][1].in_features  # the last Linear leads back to the hidden size
+    into = sum(m.out_features for _, m in first[:-1])
+    return width, into + width
+
+
+def _idle(text: Any, model: Any) -> int:
+    """Parameters of the experts that a token does not go to."""
+    experts = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
+    active = getattr(text, "num_experts_per_tok", None)
+    if not experts or not active:
+        return 0
+    held = sum(p.numel() for n, p in model.named_parameters() if ".experts." in n)
+    return held - held * active // experts
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from actors.planning.gpu_memory import HEAD_CHUNK, activation_bytes, layer_bytes_per_token
-from bench.memory import SMALL, SMALL_SETS, LiveBytes, longest_samples, random_base
+from actors.planning.model_shape import shape_of
+from bench.memory import SMALL_SETS, LiveBytes, longest_samples, random_base, small
 from learner import model as model_file
 from learner.lora2r import Lora2r
 from learner.model import collate, load_model, logprobs_GT
@@ -16,10 +17,9 @@ from vgrout.config import ModelConfig, load
 
 def build(dtype, layers, vocabulary=1024):
     """(config, shape, model, lora, batch) of the small shape at these layers."""
-    shape = replace(SMALL, layers=layers, vocabulary=vocabulary)
     config = load(Path("configs/qwen3-4b-fast.toml"), arm="routev", sets=[f"model.dtype={dtype}", *SMALL_SETS])
-    with random_base(shape, dtype, "cpu") as folder:
-        model = load_model(ModelConfig(str(folder), dtype), "cpu")
+    with random_base(small(layers, vocabulary), dtype, "cpu") as folder:
+        model, shape = load_model(ModelConfig(str(folder), dtype), "cpu"), shape_of(str(folder))
     lora = Lora2r(model, config.lora.targets, config.lora.rank, 1)
     return config, shape, model, lora, collate(longest_samples(config, 1)[:1], "cpu")
 

@@ -7,12 +7,15 @@ import pytest
 
 from actors.planning.dry_run import make_plan, render
 from actors.planning.gpu_memory import GIB, engine_terms, kv_need, learner_terms
-from actors.planning.model_shape import QWEN3_4B, parse_shape, shape_of
+from actors.planning.known_models import KNOWN
+from actors.planning.model_shape import measure, shape_of
+from actors.planning.run_time import GPUS, card, learner_seconds, step_seconds, update_seconds, wall_seconds
 from vgrout.config import PROJECTIONS, load
 from vgrout.errors import UserError
 from vgrout_cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+QWEN3_4B = shape_of("Qwen/Qwen3-4B")
 ALONE = ["runtime.learner_gpus=1", "runtime.engine_gpus=1", "runtime.engine_memory=0.9"]
 
 
@@ -27,7 +30,7 @@ def term(terms, name):
 def test_qwen3_4b_by_hand():
     # per layer: q, o 2560 x 4096; k, v 2560 x 1024; gate, up, down 2560 x 9728; norms 2 x 2560 + 2 x 128
     layer = 2 * 2560 * 4096 + 2 * 2560 * 1024 + 3 * 2560 * 9728 + 2 * 2560 + 2 * 128
-    assert QWEN3_4B.parameters() == 36 * layer + 151936 * 2560 + 2560 == 4_022_468_096
+    assert QWEN3_4B.parameters == 36 * layer + 151936 * 2560 + 2560 == 4_022_468_096
     # per rank and layer: q, o 6656 each; k, v 3584 each; gate, up, down 12288 each
     assert QWEN3_4B.lora_per_rank(PROJECTIONS) == 36 * 57_344 == 2_064_384  # "2.06 M per rank"
     assert QWEN3_4B.kv_per_token(2) == 2 * 36 * 8 * 128 * 2 == 147_456
@@ -60,7 +63,7 @@ def test_the_tiny_shape_is_what_torch_builds_and_lora2r_wraps():
     c = config(preset="tiny")
     shape = shape_of(c.model.path)
     model = AutoModelForCausalLM.from_pretrained(c.model.path)
-    assert shape.parameters() == sum(p.numel() for p in model.parameters())
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
     lora = Lora2r(model, c.lora.targets, c.lora.rank, c.seed)
     assert 2 * c.lora.rank * shape.lora_per_rank(c.lora.targets) == sum(p.numel() for p in lora.parameters())
     exported = [peft_tensors(lora.factors(), c.lora.rank, blocks).values() for blocks in (1, 2)]
@@ -75,8 +78,8 @@ def test_untied_heads_count_twice(tied):
         vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, head_dim=16, tie_word_embeddings=tied,
     )  # fmt: skip
-    shape = parse_shape(made.to_dict(), "made")
-    assert shape.parameters() == sum(p.numel() for p in Qwen3ForCausalLM(made).parameters())
+    shape = measure(made)
+    assert shape.parameters == sum(p.numel() for p in Qwen3ForCausalLM(made).parameters())
 
 
 @pytest.mark.parametrize(("gpus", "sets"), [(1, []), (2, ALONE), (8, [*ALONE, "runtime.engines=7"])])
@@ -153,12 +156,116 @@ def test_a_tensor_parallel_engine_by_hand():
         make_plan(config(*ALONE, "runtime.engine_tp=3"), 4, 80)
 
 
+def test_sizes_of_published_models():
+    """Parameter counts as their makers give them; KV bytes per token and LoRA parameters per rank by hand."""
+    counts = {name: shape_of(name).parameters for name in KNOWN}
+    assert counts["meta-llama/Llama-3.1-8B"] == 8_030_261_248
+    assert counts["HuggingFaceTB/SmolLM2-135M"] == 134_515_008
+    assert counts["Qwen/Qwen3-1.7B"] == 1_720_574_976
+    llama = shape_of("meta-llama/Llama-3.1-8B")
+    assert llama.kv_per_token(2) == 2 * 32 * 8 * 128 * 2
+    assert llama.lora_per_rank(PROJECTIONS) == 32 * (2 * 8192 + 2 * 5120 + 3 * 18432)
+    assert llama.active == llama.parameters - 128256 * 4096  # an untied embedding is looked up, not multiplied
+
+
+MADE = {
+    "llama": {}, "qwen2": {}, "qwen3": {"head_dim": 16}, "mistral": {}, "gemma2": {"head_dim": 16},
+    "gemma3_text": {"head_dim": 16}, "olmo2": {}, "phi3": {"pad_token_id": 0}, "granite": {}, "cohere": {},
+    "smollm3": {"pad_token_id": 0}, "starcoder2": {}, "gpt_neox": {},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 16},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_any_architecture_that_transformers_builds_has_a_shape(kind, tmp_path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    made = AutoConfig.for_model(
+        kind, vocab_size=97, hidden_size=64, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, **MADE[kind],
+    )  # fmt: skip
+    made.save_pretrained(tmp_path)
+    shape, model = shape_of(str(tmp_path)), AutoModelForCausalLM.from_config(made)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert (shape.layers, shape.hidden, shape.vocabulary) == (2, 64, 97)
+    if kind not in ("gpt_neox", "phi3", "starcoder2"):
+        assert shape.mlp == (48 if kind == "qwen3_moe" else 80) and shape.mlp_kept == 3 * shape.mlp
+    names = {"phi3": ("qkv_proj",), "gpt_neox": ("query_key_value",)}.get(kind, ("q_proj",))
+    make_plan(config(f"model.path={tmp_path}", f"lora.targets={json.dumps(names)}", "lora.rank=4"), 1, 80)
+    with pytest.raises(UserError, match=r"no_such_proj.*Linear modules of the model"):
+        make_plan(config(f"model.path={tmp_path}", 'lora.targets=["no_such_proj"]'), 1, 80)
+
+
 def test_other_models_need_a_config_json(tmp_path):
-    with pytest.raises(UserError, match=r"model.path.*built-in shape"):
+    with pytest.raises(UserError, match=r"model.path.*none downloaded.*Qwen/Qwen3-4B"):
         shape_of("some/other-model")
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(UserError, match="model_type"):
-        shape_of(str(tmp_path))
+    for text, match in (
+        ("{", "invalid JSON"),
+        ("[]", "model_type"),
+        ('{"model_type": "no-such"}', "no-such"),
+        ('{"model_type": "clip"}', "causal"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UserError, match=match):
+            shape_of(str(tmp_path))
+
+
+SIZES = ("Qwen/Qwen3-4B", "Qwen/Qwen3-1.7B", "HuggingFaceTB/SmolLM2-135M", "meta-llama/Llama-3.1-8B")
+
+
+@pytest.mark.parametrize("model", SIZES)
+@pytest.mark.parametrize(("gpus", "sets"), [(1, []), (2, ALONE), (8, [*ALONE, "runtime.engines=7"])])
+@pytest.mark.parametrize("gib", [24, 80, 141])
+def test_every_model_on_every_size_is_planned_or_refused_with_the_term(model, gpus, sets, gib):
+    sets = [*sets, f"model.path={model}"]
+    if gib == 24 and (gpus == 1 or "8B" in model) and "135M" not in model:
+        if "1.7B" in model:
+            make_plan(config(*sets), gpus, gib)
+            return
+        with pytest.raises(UserError, match=r"plan: (engine|learner) on GPU \d+: .* GiB for it"):
+            make_plan(config(*sets), gpus, gib)
+        return
+    text = render(make_plan(config(*sets), gpus, gib))
+    assert f"peak rates of one {card(gib).name}" in text and "time per run: 200 updates" in text
+
+
+def test_time_of_an_update_by_hand():
+    """A forward of one 2560-token rollout: 2 FLOP a parameter and token (the head at 1024 of them), causal attention at half."""
+    c, gpu = config(), GPUS[3]
+    body = 2560 * (2 * (4_022_468_096 - 151936 * 2560) + 2 * 2560 * 32 * 128 * 36) + 1024 * 2 * 151936 * 2560
+    adapter = 2560 * 4 * 32 * 2_064_384
+    kl = next(s for s in learner_seconds(c, QWEN3_4B, gpu, 1536, 1024) if "KL" in s.name)
+    assert kl.seconds == pytest.approx(body / (989e12 * 0.35))
+    probe = learner_seconds(c, QWEN3_4B, gpu, 1536, 1024)[0]
+    assert probe.seconds == pytest.approx(3 * body / (989e12 * 0.35) + adapter / (67e12 * 0.5))
+    # one sequence: all weights and one policy's adapter are read, and the sequence's keys and values
+    read = 2 * 4_022_468_096 + 128 * 2_064_384 * 2 + 2048 * 147_456
+    assert step_seconds(c, QWEN3_4B, gpu, 1, 2048) == pytest.approx(0.004 + read / (3.35e12 * 0.6))
+
+
+def test_asynchronous_runs_wait_for_the_longer_half():
+    parts = update_seconds(config(), QWEN3_4B, GPUS[3], 10**9)
+    total = wall_seconds(config(), parts)
+    assert total == pytest.approx(sum(p.seconds for p in parts))
+    longer = wall_seconds(config("runtime.mode=async"), parts)
+    assert max(p.seconds for p in parts) < longer < total
+
+
+def test_the_simulators_times_are_the_plans():
+    """configs/simulate/cluster-size.toml states what `actors.planning.run_time` says of an H100, within a tenth."""
+    import tomllib
+
+    said = tomllib.loads((CONFIGS / "simulate/cluster-size.toml").read_text())
+    c, gpu, length = config(), GPUS[3], 1000 + said["lengths"]["median"]  # prompt and completion in tokens
+    one, many = (step_seconds(c, QWEN3_4B, gpu, n, length) for n in (1, 101))
+    token = sum(s.seconds for s in learner_seconds(c, QWEN3_4B, gpu, 1000, said["lengths"]["median"])) / said["lengths"]["median"]
+    parts = {p.name: p.seconds for p in update_seconds(c, QWEN3_4B, gpu, make_plan(c).publish_bytes)}
+    derived = {
+        ("engine", "step_ms"): 1e3 * one, ("engine", "sequence_ms"): 10 * (many - one), ("engine", "load_s"): parts["load"],
+        ("learner", "token_us"): 1e6 * token, ("learner", "publish_s"): parts["publish"],
+    }  # fmt: skip
+    found = {key: said[key[0]][key[1]] for key in derived}
+    assert found == pytest.approx(derived, rel=0.1)
 
 
 def test_the_command_prints_or_exits_2(capsys):

