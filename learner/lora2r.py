@@ -7,6 +7,7 @@ Sources: LoRA (Hu et al. 2021, arXiv 2106.09685); gradient routing by masks (Clo
 Shapes: G rollouts, T tokens, I/O input and output features, R rank of one block, S = 2R.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Policy(StrEnum):
     PROBE = "probe"  # DEPLOY or BASE with the c gate on the deployed bottleneck
 
 
+OUTSIDE_TEXT = re.compile(r"vision|visual|audio|image|speech", re.IGNORECASE)  # parts of a model that no text goes through
 LABELS = {(False, False): GateLabel.CLEAN, (True, False): GateLabel.MID, (True, True): GateLabel.HACK}
 
 
@@ -151,6 +153,12 @@ class Lora2rLinear(nn.Module):
         return y_GTO + self.gate_term(x_GTI.to(self.a_SI.dtype)).to(y_GTO.dtype)
 
 
+def _layer_linears(model: nn.Module) -> list[str]:
+    """Last names of the Linear modules of the layers, in order."""
+    numbered = (name for name, m in model.named_modules() if isinstance(m, nn.Linear) and re.search(r"\.\d+\.", name))
+    return list(dict.fromkeys(name.rsplit(".", 1)[-1] for name in numbered))
+
+
 class Lora2r:
     """The adapter of a whole model: its modules in a fixed order, and the switches between policies."""
 
@@ -165,7 +173,12 @@ class Lora2r:
         found = [(n, m) for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in targets and isinstance(m, nn.Linear)]
         missing = set(targets) - {name.rsplit(".", 1)[-1] for name, _ in found}
         if missing:
-            raise UserError("lora.targets", ", ".join(sorted(missing)), "names of Linear modules of the model")
+            raise UserError(
+                "lora.targets", ", ".join(sorted(missing)), f"Linear modules of the model: {', '.join(_layer_linears(model))}"
+            )
+        towers = [name for name, _ in found if OUTSIDE_TEXT.search(name)]
+        if towers:
+            raise UserError("lora.targets", f"{len(towers)} outside the language model, such as {towers[0]}", "a text-only model")
         for name, linear in found:
             wrapped = Lora2rLinear(name, linear, rank, seed, self.route, len(self.modules))
             parent, _, leaf = name.rpartition(".")

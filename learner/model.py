@@ -5,7 +5,7 @@ Shapes: G rollouts, T tokens, D hidden size, V vocabulary, N completion tokens o
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from learner.model_head import body, head
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
@@ -52,7 +53,10 @@ def load_model(config: ModelConfig, device: str) -> nn.Module:
     """Load the frozen base in its dtype. Raises UserError where no model is found at the path or id."""
     check_model_path(config.path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(config.path, dtype=getattr(torch, config.dtype))
+        about = AutoConfig.from_pretrained(config.path)
+        # Soft-capped attention exists in transformers' plain implementation only; the fast ones leave it out without a word.
+        capped = {"attn_implementation": "eager"} if getattr(about, "attn_logit_softcapping", None) else {}
+        model = AutoModelForCausalLM.from_pretrained(config.path, dtype=getattr(torch, config.dtype), **capped)
     except (OSError, ValueError) as error:
         raise _no_model(config.path, error) from None
     return model.eval().to(torch.device(device))  # pyright: ignore[reportArgumentType]  (transformers' stub of `to`)
@@ -151,12 +155,12 @@ def logprobs_GT(model: Any, batch: PaddedTokens, temperature: float = 1.0) -> Te
 
     The logits of at most CHUNK_TOKENS positions exist at once, forward and backward (recomputed there).
     """
-    hidden_GTD = model.model(input_ids=batch.ids_GT, use_cache=False).last_hidden_state
+    hidden_GTD = body(model)(input_ids=batch.ids_GT, use_cache=False).last_hidden_state
     target_GT = batch.completion_GT[:, 1:]
     hidden_ND = hidden_GTD[:, :-1][target_GT]
     ids_N = batch.ids_GT[:, 1:][target_GT]
     parts = [
-        checkpoint(_token_logprobs, model.lm_head, h_ND, i_N, temperature, use_reentrant=False)
+        checkpoint(_token_logprobs, head(model), h_ND, i_N, temperature, use_reentrant=False)
         for h_ND, i_N in zip(hidden_ND.split(CHUNK_TOKENS), ids_N.split(CHUNK_TOKENS), strict=True)
     ]
     logprob_N = torch.cat(parts)
@@ -164,8 +168,8 @@ def logprobs_GT(model: Any, batch: PaddedTokens, temperature: float = 1.0) -> Te
     return empty_GT.masked_scatter(batch.completion_GT, logprob_N)
 
 
-def _token_logprobs(head: nn.Module, hidden_ND: Tensor, ids_N: Tensor, temperature: float) -> Tensor:
-    logits_NV = head(hidden_ND).float() / temperature
+def _token_logprobs(logits_of: Callable[[Tensor], Tensor], hidden_ND: Tensor, ids_N: Tensor, temperature: float) -> Tensor:
+    logits_NV = logits_of(hidden_ND).float() / temperature
     return torch.log_softmax(logits_NV, dim=-1).gather(1, ids_N[:, None]).squeeze(1)
 
 

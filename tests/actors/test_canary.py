@@ -70,8 +70,9 @@ def test_another_base_is_refused_whatever_the_adapter(dtype):
         check_base(version(values), tuple(v + limit.mean * 1.1 for v in values), dtype)
 
 
+KEPT = []
 SETS = ["runtime.backend=local", "runtime.learner_threads=1", "runtime.kv_cache_mib=64", "lora.rank=32"]
-STEP = {"float32": 1e-4, "bfloat16": 5e-3}  # of every entry of A and B, up or down: Adam's way at this sum of learning rates
+STEP = {"float32": 1e-4, "bfloat16": 1e-2}  # of every entry of A and B, up or down: Adam's way at this sum of learning rates
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
@@ -91,6 +92,7 @@ def made(request):
                 p.add_(STEP[dtype] * torch.randn(p.shape, generator=generator).sign())
         learner.version += 1
         versions.append(learner.publish())
+    KEPT.append(engine)  # vLLM's end takes the process-wide state of the other engines of this session with it
     yield engine, learner, versions
     engine.close()
 
@@ -137,8 +139,7 @@ def test_right_versions_pass_and_wrong_ones_do_not(made, capsys):
     said = []
     for name, bad in wrong.items():
         with pytest.raises(AdapterRejected, match="canary off") as refused:
-            engine.load(bad)
-            pytest.fail(f"{name}: served")
+            pytest.fail(f"{name}: served at a gap of {engine.load(bad):.2e}; base {engine.base_gap}, right versions {gaps}")
         said.append(f"  {name}: {refused.value}")
     with capsys.disabled():
         print(f"\n{learner.config.model.dtype}: base {engine.base_gap}; right versions {gaps}", *said, sep="\n")

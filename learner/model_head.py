@@ -1,0 +1,42 @@
+"""The two halves of a causal language model: the body up to the last hidden state, and everything after it, to the logits.
+
+Invariant: the head computes what the model's own `forward` does with a hidden state: the product with the output embedding, and
+whatever the architecture adds to it (soft-capping, a logit scale). It is that very code, run with the body left out.
+Shapes: N positions, D hidden size, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.modeling_outputs import MoeModelOutputWithPast
+
+
+class _Given(nn.Module):
+    """Stands where the body was, and answers with a hidden state that is already there."""
+
+    def __init__(self, hidden_GTD: Tensor) -> None:
+        super().__init__()
+        self.hidden_GTD = hidden_GTD
+
+    def forward(self, *_: Any, **__: Any) -> MoeModelOutputWithPast:
+        return MoeModelOutputWithPast(last_hidden_state=self.hidden_GTD)  # pyright: ignore[reportArgumentType]
+
+
+def body(model: Any) -> Any:
+    """The module that makes the last hidden state."""
+    return getattr(model, model.base_model_prefix)
+
+
+def head(model: Any) -> Callable[[Tensor], Tensor]:
+    """A function from hidden states [N, D] to the model's own logits [N, V]."""
+
+    def logits_NV(hidden_ND: Tensor) -> Tensor:
+        whole = model._modules[model.base_model_prefix]
+        model._modules[model.base_model_prefix] = _Given(hidden_ND[None])
+        try:
+            return model(inputs_embeds=hidden_ND[None], use_cache=False).logits[0]
+        finally:
+            model._modules[model.base_model_prefix] = whole
+
+    return logits_NV
