@@ -10,6 +10,7 @@ import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -39,7 +40,7 @@ def convert(out: Path) -> Path:
         raise UserError(f"--out {out}", "something that is there already", "a new folder")
     file = source()
     read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    config = read.config
+    config: Any = read.config
     with contextlib.suppress(AttributeError):
         del config.quantization_config  # else transformers refuses to save what it has unpacked
     model = LlamaForCausalLM(config)
