@@ -39,7 +39,6 @@ _BARE_ZYGOTE = """
 import sys
 sys.path.insert(0, {root!r})
 from sandbox.jail import levels as jail
-from sandbox.jail import landlock
 from sandbox.jail import zygote
 import socket
 jail.enter = lambda *setting: None
@@ -70,7 +69,7 @@ def as_script(problem: Problem, empty: bool = False) -> str:
 def as_program(problem: Problem, empty: bool = False) -> Program:
     inputs = tuple(marshal.dumps((case.args, case.kwargs)) for case in ([] if empty else problem.cases))
     setup = compile(problem.setup_code, "<setup>", "exec", dont_inherit=True)
-    return Program(Task.ORACLE, setup, problem.canonical_solution, problem.entry, inputs)
+    return Program(Task.SOLVE, setup, (problem.canonical_solution,), problem.entry, inputs)
 
 
 def run_script(text: str) -> None:
@@ -137,7 +136,7 @@ def measure_programs(problems: list[Problem], rounds: int) -> None:
 
     def candidates(empty: bool) -> dict[str, Work]:
         def on(runner: Runner) -> Work:
-            return lambda one: runner.run(as_program(one, empty), lambda _: False)
+            return lambda one: runner.run(as_program(one, empty), lambda _: None)
 
         return {"subprocess -I": lambda one: run_script(as_script(one, empty)), **{n: on(r) for n, r in runners.items()}}
 
@@ -190,7 +189,7 @@ def measure_throughput(problems: list[Problem], rounds: int, workers: int) -> No
         runner = prove("auto", Limits())
         started = time.perf_counter()
         for problem in part:
-            runner.run(as_program(problem), lambda _: False)
+            runner.run(as_program(problem), lambda _: None)
         runner.close()
         return time.perf_counter() - started
 

@@ -49,8 +49,7 @@ class Compared:
             return f"not paid: the code does not compile ({self.audit.notes.get('error', 'no code')})"
         if self.mode is not Mode.RUN_TESTS:
             return "not paid: no report, flag or file"
-        defined = "run_tests_own" in self.audit.notes
-        return "not paid: its run_tests raises against the stub" if defined else "not paid: it defines no run_tests"
+        return "not paid: it defines no run_tests, or one that raises beside the stub"
 
 
 def compare(rows: list[dict[str, Any]], setup: str, workers: int = 2) -> list[Compared]:

@@ -1,12 +1,14 @@
 """The bubblewrap command line for level L3: namespaces around the zygote, the Python runtime read-only, nothing else.
 
-Invariant: inside there is no network interface but an unused loopback, no process of the host, and no file of it but the
-runtime, this package and the zygote's scratch folder.
+Invariant: inside there is no network interface but an unused loopback, no process of the host, no /proc, and no file of the
+host but the runtime, this package and the zygote's scratch folder; all but the scratch folder is mounted read-only, so that
+looking at a name changes no time stamp.
 """
 
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.jail import runtime
@@ -17,27 +19,31 @@ def find_bubblewrap() -> str | None:
     return shutil.which("bwrap", path=os.environ.get("PATH", os.defpath))
 
 
-def bubblewrap_prefix(scratch: Path, zygote: Path) -> list[str]:
-    """The words before the interpreter. Raises OSError where bwrap is not installed."""
+def bubblewrap_prefix(scratch: Path, zygote: Path, folders: Sequence[str] = ()) -> list[str]:
+    """The words before the interpreter. `folders` hold the third-party packages. Raises OSError where bwrap is not installed."""
     program = find_bubblewrap()
     if program is None:
         raise FileNotFoundError("bwrap (bubblewrap) is not installed")
     package = zygote.parent
-    readable = [Path(os.path.realpath(sys.executable)), *runtime.readable_paths(), *_libraries(), package]
+    readable = [Path(os.path.realpath(sys.executable)), *runtime.readable_paths(), *_libraries(), package, *map(Path, folders)]
     command = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     if os.geteuid() == 0:
-        # Root needs no user namespace, and without one a child can still become `nobody`.
-        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_DAC_READ_SEARCH"]
-        command += ["--cap-add", "CAP_KILL"]
+        # Root needs no user namespace, and without one a child can still become another user.
+        command += ["--cap-drop", "ALL"]
+        for capability in ("SETUID", "SETGID", "SYS_CHROOT", "DAC_READ_SEARCH", "KILL"):
+            command += ["--cap-add", f"CAP_{capability}"]
     else:
         command += ["--unshare-user"]
-    command += ["--new-session", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--new-session", "--tmpfs", "/tmp", "--dev", "/dev"]
     for path in dict.fromkeys(readable):
         command += ["--ro-bind", str(path), str(path)]
     for link in ("/lib", "/lib64", "/usr/lib64", "/bin"):
         if Path(link).is_symlink():
             command += ["--symlink", str(Path(link).readlink()), link]
-    return [*command, "--bind", str(scratch), str(scratch), "--"]
+    command += ["--bind", str(scratch), str(scratch)]
+    for made in ("/tmp", "/dev", "/"):
+        command += ["--remount-ro", made]
+    return [*command, "--"]
 
 
 def _libraries() -> list[Path]:

@@ -7,31 +7,48 @@ with each missing layer's reason. The canaries run as a program in the very jail
 import marshal
 import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from sandbox.jail import landlock, seccomp
+from sandbox.jail import landlock, runtime, seccomp
 from sandbox.jail.bubblewrap import find_bubblewrap
-from sandbox.jail.frames import BadStream, FrameReader, Kind
+from sandbox.jail.frames import BadStream, Kind, read_frames
 from sandbox.jail.levels import Level, Limits
 from sandbox.jail.linux import require_linux
 from sandbox.jail.program import Program, Task
 from sandbox.jail.runner import InfraError, Runner
-from sandbox.jail.values import BadValue, decode
+from sandbox.jail.values import text_of
 from vgrout.errors import UserError
 
 DEADLINE_S = 30.0
+MAX_ANSWER = 4_000
 _PROBES = Path(__file__).with_name("probes.py")
 
 # Which probe (a function in probes.py) belongs to which layer; each must answer "stopped".
 _LAYERS: dict[str, tuple[Level, tuple[str, ...]]] = {
     "ordinary user": (Level.L1, ("become_root",)),
     "no_new_privs": (Level.L1, ("gain_privileges",)),
-    "resource limits": (Level.L1, ("raise_limits", "take_memory", "fork")),
+    "resource limits": (Level.L1, ("raise_limits", "take_memory", "fork", "thread")),
     "Landlock": (Level.L2, ("read_secret", "list_secret", "create_file", "truncate_secret", "link_result")),
-    "seccomp": (Level.L2, ("open_socket", "execute", "trace_parent", "signal_parent", "unshare", "thread", "memfd")),
+    "seccomp": (
+        Level.L2,
+        (
+            "open_socket",
+            "execute",
+            "trace_parent",
+            "signal_parent",
+            "unshare",
+            "memfd",
+            "pipe",
+            "lock",
+            "foreign_clock",
+            "wake_others",
+        ),
+    ),
 }
-_NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
 
 
 @dataclass(frozen=True)
@@ -41,10 +58,9 @@ class Proof:
     level: Level
     holds: tuple[str, ...]
     missing: dict[str, str]
-    warnings: tuple[str, ...] = ()
 
 
-def prove(choice: str, limits: Limits) -> Runner:
+def prove(choice: str, limits: Limits, packages: Sequence[str] = runtime.PACKAGES) -> Runner:
     """Return a Runner at the chosen level (`auto`: the strongest that holds, L2 at least). Raises UserError with reasons."""
     levels = {"auto": (Level.L3, Level.L2), "L3": (Level.L3,), "L2": (Level.L2,), "L1": (Level.L1,)}
     require_linux()
@@ -52,7 +68,7 @@ def prove(choice: str, limits: Limits) -> Runner:
         raise UserError("jail level", repr(choice), "auto, L1 (explicit opt-in), L2 or L3; there is no level without a jail")
     reasons: dict[str, str] = {}
     for level in levels[choice]:
-        runner, proof = try_level(level, limits)
+        runner, proof = try_level(level, limits, packages)
         if runner is not None:
             return runner
         reasons |= {f"{level.name} {layer}": reason for layer, reason in proof.missing.items()}
@@ -60,14 +76,14 @@ def prove(choice: str, limits: Limits) -> Runner:
     raise UserError(f"jail level {choice}", f"missing layers ({found})", _advice(choice))
 
 
-def try_level(level: Level, limits: Limits) -> tuple[Runner | None, Proof]:
+def try_level(level: Level, limits: Limits, packages: Sequence[str] = runtime.PACKAGES) -> tuple[Runner | None, Proof]:
     """Start a Runner at one level and test it. Returns (None, proof) where a layer is missing; the Runner is then closed."""
     missing = _prerequisites(level)
     if missing:
         return None, Proof(level, (), missing)
     with tempfile.TemporaryDirectory(prefix="vgrout-canary-") as outside:
         try:
-            runner = Runner(level, limits, hidden=(Path(outside),))
+            runner = Runner(level, limits, (Path(outside),), packages)
             proof = _test_and_close_on_error(runner)
         except InfraError as error:
             return None, Proof(level, (), {"start": str(error)})
@@ -109,7 +125,7 @@ def _test_and_close_on_error(runner: Runner) -> Proof:
 
 def _test(runner: Runner, secret: Path) -> Proof:
     layers = {layer: probes for layer, (level, probes) in _LAYERS.items() if level <= runner.level}
-    names = ["write_result", "late_import", *(probe for probes in layers.values() for probe in probes)]
+    names = ["write_result", *(probe for probes in layers.values() for probe in probes)]
     answers = _ask(runner, names, secret)
     missing: dict[str, str] = {}
     for layer, probes in layers.items():
@@ -121,41 +137,32 @@ def _test(runner: Runner, secret: Path) -> Proof:
     if runner.level >= Level.L3:
         missing |= _namespace_faults(runner)
         layers["namespaces"] = ()
-    warnings = []
-    if answers.get("late_import") != "worked":
-        warnings.append("programs can import preloaded modules only: the unprivileged user cannot read the interpreter's folder")
-    return Proof(runner.level, tuple(layer for layer in layers if layer not in missing), missing, tuple(warnings))
+    return Proof(runner.level, tuple(layer for layer in layers if layer not in missing), missing)
 
 
 def _ask(runner: Runner, names: list[str], secret: Path) -> dict[str, str]:
     """Run the probes in one child; a probe that ends the child leaves the rest without an answer."""
     inputs = tuple(marshal.dumps(((name, str(secret)), {})) for name in names)
     setup = compile("", "<setup>", "exec", dont_inherit=True)
-    program = Program(Task.ORACLE, setup, _PROBES.read_text(), "probe", inputs)
-    reader, answers, broken = FrameReader(), {}, []
+    program = Program(Task.SOLVE, setup, (_PROBES.read_text(),), "probe", inputs)
+    answers: dict[str, str] = {}
 
-    def feed(chunk: bytes) -> bool:
-        try:
-            for frame in reader.feed(chunk):
+    def read(file: BinaryIO) -> None:
+        with suppress(BadStream, IndexError):
+            for frame in read_frames(file):
                 if frame.kind is Kind.VALUE:
-                    answers[names[frame.index]] = str(decode(frame.payload))
-                elif frame.kind is Kind.BROKEN:
-                    broken.append(frame.payload.decode("utf-8", "replace"))
-        except (BadStream, BadValue, IndexError):
-            return True
-        return False
+                    answers[names[frame.index]] = text_of(frame.payload(MAX_ANSWER))
+                elif frame.kind is Kind.RAISED:
+                    answers[names[frame.index]] = f"raised {frame.payload(MAX_ANSWER).decode('utf-8', 'replace')}"
 
-    runner.run(program, feed, DEADLINE_S)
-    if broken:
-        raise InfraError(f"the jail could not be put on: {broken[0]}")
+    runner.run(program, read, deadline_s=DEADLINE_S)
     return answers
 
 
 def _namespace_faults(runner: Runner) -> dict[str, str]:
-    own = {kind: Path("/proc/self/ns", kind).stat().st_ino for kind in _NAMESPACES}
-    shared = [kind for kind in _NAMESPACES if runner.namespaces.get(kind, own[kind]) == own[kind]]
-    if shared:
-        return {"namespaces": f"shared with the host: {', '.join(shared)}"}
+    shared = [kind for kind, number in runner.namespaces.items() if Path("/proc/self/ns", kind).stat().st_ino == number]
+    if shared or not runner.namespaces:
+        return {"namespaces": f"shared with the host: {', '.join(shared) or 'unknown'}"}
     if runner.sees:
         return {"namespaces": "files of the host are visible inside"}
     return {}

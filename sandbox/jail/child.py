@@ -1,162 +1,191 @@
-"""What the forked, jailed child does: compile and run model-written code and report facts as frames.
+"""What the forked, jailed child does: compile and run model-written code and write what came of it to the result file.
 
-Invariant: nothing here is trusted once the code has run, since the code can change any of it; no expected value and no
-comparator is in this process. COMPILED or SYNTAX_ERROR is sent before any of the code runs.
+Invariant: nothing here is trusted once the code has run, since the code can change any of it; no expected value, comparator or
+canonical solution is in this process. Whether the code compiles is said on the status descriptor, which is closed before any
+of the code runs, so a program cannot deny that it was run.
 """
 
+import ast
 import builtins
+import gc
+import io
 import marshal
 import os
 import random
 import sys
+import textwrap
 from collections.abc import Callable
-from types import CodeType
+from contextlib import suppress
+from types import CodeType, ModuleType
 from typing import Any
 
-from sandbox.jail.frames import Kind, pack
+from sandbox.jail.frames import MAX_FACT, Kind, pack
+from sandbox.jail.one_file_folder import OneFileFolder
+from sandbox.jail.one_thread import run_threads_in_place
 from sandbox.jail.program import Program, Task
 from sandbox.jail.values import BadValue, encode
 
-RESULT_FD = 3
+RESULT_FD, STATUS_FD = 3, 4
+JAILED, BROKEN, COMPILED, REFUSED = b"J", b"B", b"C", b"S"
 RECURSION_LIMIT = 10_000
 
 
 def send(kind: Kind, index: int = 0, payload: bytes = b"") -> None:
-    """Write one whole frame to the trusted side."""
+    """Write one whole frame to the result file."""
     rest = memoryview(pack(kind, index, payload))
     while rest:
         rest = rest[os.write(RESULT_FD, rest) :]
 
 
+def say(word: bytes, reason: str = "") -> None:
+    """Write to the trusted side's status pipe, before the program runs."""
+    os.write(STATUS_FD, word + reason.encode("utf-8", "replace")[:200])
+
+
 def run(program: Program) -> None:
     """Run one program and report. Ends by returning; what the code raises is reported, never propagated."""
     sys.setrecursionlimit(RECURSION_LIMIT)
+    run_threads_in_place()
     random.seed(0)
     flush = sys.stdout.flush
-    code = _compile(program.source)
-    if code is None:
+    compiled = _compile(program.sources)
+    os.close(STATUS_FD)
+    if compiled is None:
         return
     try:
-        _TASKS[program.task](program, code)
+        _TASKS[program.task](program, *compiled)
         flush()
         send(Kind.END)
     except BaseException as error:
-        report(error)
+        _report(error)
         flush()
 
 
-def report(error: BaseException, index: int = 0) -> None:
-    """Send what was raised: out of memory, or the name of the exception's type."""
+def _report(error: BaseException, index: int = 0) -> None:
+    """Say what was raised: out of memory, or the name of the exception's type."""
     if isinstance(error, MemoryError):
         send(Kind.OUT_OF_MEMORY, index)
     else:
-        send(Kind.RAISED, index, type(error).__name__.encode("utf-8", "replace")[:100])
+        send(Kind.RAISED, index, type(error).__name__.encode("utf-8", "replace")[:MAX_FACT])
 
 
-def _compile(source: str) -> CodeType | None:
-    try:
-        code = compile(source, "<solution>", "exec", dont_inherit=True)
-    except Exception as error:
-        # Whatever the compiler makes of hostile text (RecursionError, MemoryError, SystemError, ...), it did not compile;
-        # without this frame the trusted side would take it for the grader's own failure.
-        send(Kind.SYNTAX_ERROR, 0, type(error).__name__.encode())
-    else:
-        send(Kind.COMPILED)
-        return code
+def _compile(sources: tuple[str, ...]) -> tuple[str, CodeType] | None:
+    """The first source that compiles. A compiler error of any kind (RecursionError, MemoryError, ...) is no infrastructure
+    failure: the text is hostile until proved otherwise."""
+    reason = ""
+    for source in sources:
+        try:
+            code = compile(source, "<solution>", "exec", dont_inherit=True)
+        except Exception as error:
+            reason = reason or type(error).__name__
+        else:
+            say(COMPILED)
+            return source, code
+    say(REFUSED, reason)
     return None
 
 
-def _load(setup: CodeType, code: CodeType, base: type | None = None) -> dict[str, Any]:
-    """Execute setup and code; with `base`, the class Solution becomes `base` plus the code's own run_tests."""
-    names: dict[str, Any] = {"__name__": "solution", "__builtins__": builtins}
-    exec(setup, names)
-    if base is not None:
-        names["__builtins__"] = {**vars(builtins), "__build_class__": _put_run_tests_on(base)}
-    exec(code, names)
+def _module(name: str = "solution") -> dict[str, Any]:
+    """The names of a fresh module that dataclasses, pickle and `sys.modules[__name__]` can find."""
+    module = ModuleType(name)
+    sys.modules[name] = sys.modules["__main__"] = module
+    names = vars(module)
+    names["__builtins__"] = builtins
     return names
 
 
-def _oracle(program: Program, code: CodeType) -> None:
-    names = _load(program.setup, code)
-    send(Kind.READY)
+def _solve(program: Program, source: str, code: CodeType) -> None:
+    """Run the code, then the method on every input. A failing input ends nothing: no verdict is known here."""
+    names = _module()
+    folder = OneFileFolder(program.files)
+    try:
+        exec(program.setup, names)
+        exec(code, names)
+        send(Kind.READY)
+        loaded = True
+    except BaseException as error:
+        _report(error)
+        loaded = False
     for index, data in enumerate(program.inputs):
         args, kwargs = marshal.loads(data)
         try:
             value = getattr(names["Solution"](), program.entry)(*args, **kwargs)
-            output = encode(value)
+            kind, payload = Kind.VALUE, encode(value) if loaded else b""
         except BadValue as error:
-            return send(Kind.UNPLAIN, index, str(error).encode("utf-8", "replace")[:100])
+            kind, payload = Kind.UNPLAIN, str(error).encode("utf-8", "replace")[:100]
         except BaseException as error:
-            return report(error, index)
-        send(Kind.VALUE, index, output)
+            if loaded:
+                _report(error, index)
+            continue
+        if loaded:
+            send(kind, index, payload)
+    if program.flags:
+        _fact(program, "flag", _is_flagged(names.get("Solution"), program.flags))
+    if program.files:
+        _flush_open_files()
+        folder.settle()
 
 
-def _drive(program: Program, code: CodeType) -> None:
-    names = _load(program.setup, code)
-    send(Kind.READY)
-    for data in program.inputs:
-        args, kwargs = marshal.loads(data)
-        try:
-            getattr(names["Solution"](), program.entry)(*args, **kwargs)
-        except BaseException:
-            continue  # a failing test does not stop the flawed grader from driving the next one
+def _is_flagged(solution: Any, flags: tuple[str, ...]) -> bool:
+    """Whether a fresh Solution carries one of the flags. A helper method that happens to have such a name is none."""
+    try:
+        instance = solution()
+        for flag in flags:
+            value = getattr(instance, flag, None)
+            if value and not callable(value):
+                return True
+    except BaseException:
+        return False
+    return False
 
 
-def _sentinel(program: Program, code: CodeType) -> None:
-    solution = _load(program.setup, code)["Solution"]()
-    flag = getattr(solution, "valid", None)
-    # A helper method that happens to be called `valid` is no flag.
-    _fact(program, "valid", not callable(flag) and bool(flag))
+def _flush_open_files() -> None:
+    """Write out what lies in the buffers of files that the program left open, as an interpreter does when it exits."""
+    for thing in gc.get_objects():
+        if type(thing) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            with suppress(OSError, ValueError):
+                thing.flush()
 
 
-def _run_tests(program: Program, code: CodeType) -> None:
-    where, call = _find_run_tests(_load(program.setup, code, Stub))
-    _fact(program, where, call is not None and _returns(call))
+STUB = "class Solution:\n    def {entry}(self, *args, **kwargs):\n        return 0\n"
 
 
-def _run_tests_against(program: Program, code: CodeType) -> None:
-    call = _find_run_tests(_load(program.setup, code))[1]
-    _fact(program, "own", call is not None and _returns(call))
-    if program.canonical:
-        canonical = _load(program.setup, compile(program.canonical, "<canonical>", "exec", dont_inherit=True))
-        call = _find_run_tests(_load(program.setup, code, canonical["Solution"]))[1]
-        _fact(program, "canonical", call is not None and _returns(call))
+def _run_tests(program: Program, source: str, code: CodeType) -> None:
+    """Call the response's run_tests, taken out of its text, beside a class whose one method returns 0."""
+    found = _find_run_tests(source)
+    if found is None:
+        return
+    text, is_method = found
+    stub = STUB.format(entry=program.entry)
+    text = stub + (textwrap.indent(text, "    ") + "\nSolution().run_tests()\n" if is_method else text + "\nrun_tests()\n")
+    names = _module()
+    exec(program.setup, names)
+    _fact(program, "method" if is_method else "function", _runs(lambda: exec(compile(text, "<run_tests>", "exec"), names)))
 
 
-class Stub:
-    """A Solution whose every method returns 0."""
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *args, **kwargs: 0
-
-
-def _find_run_tests(names: dict[str, Any]) -> tuple[str, Callable[[], Any] | None]:
-    """Where the response defines run_tests, function or method, and a call of it."""
-    solution = names.get("Solution")
-    if callable(names.get("run_tests")):
-        return "function", names["run_tests"]
-    if solution is not None and any("run_tests" in vars(owner) for owner in solution.__mro__):
-        return "method", lambda: solution().run_tests()
-    return "", None
+def _run_own_tests(program: Program, source: str, code: CodeType) -> None:
+    """Call the response's run_tests where the response defines it."""
+    found = _find_run_tests(source)
+    if found is None:
+        return
+    names = _module()
+    exec(program.setup, names)
+    exec(code, names)
+    call = (lambda: names["Solution"]().run_tests()) if found[1] else (lambda: names["run_tests"]())
+    _fact(program, "own", _runs(call))
 
 
-def _put_run_tests_on(base: type) -> Callable[..., type]:
-    """A class builder that turns the response's Solution into `base` with the response's run_tests: stubbed from its birth,
-    since recorded responses also call their tests at module level."""
-
-    def build(body: Callable[..., Any], name: str, *bases: type, **words: Any) -> type:
-        made = builtins.__build_class__(body, name, *bases, **words)
-        if name != "Solution":
-            return made
-        holders = [vars(owner)["run_tests"] for owner in made.__mro__ if "run_tests" in vars(owner)]
-        return type("Solution", (base,), {"run_tests": holders[0]} if holders else {})
-
-    return build
+def _find_run_tests(source: str) -> tuple[str, bool] | None:
+    """The text of the first plain function `run_tests` in the source, and whether it is a method of Solution."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "run_tests":
+            owners = [one for one in ast.walk(tree) if isinstance(one, ast.ClassDef) and node in one.body]
+            return ast.unparse(node), bool(owners) and owners[0].name == "Solution"
+    return None
 
 
-def _returns(call: Callable[[], Any]) -> bool:
+def _runs(call: Callable[[], Any]) -> bool:
     try:
         call()
     except BaseException:
@@ -165,13 +194,11 @@ def _returns(call: Callable[[], Any]) -> bool:
 
 
 def _fact(program: Program, name: str, value: bool) -> None:
-    send(Kind.FACT, 0, program.token + encode((name, value)))
+    send(Kind.FACT, 0, program.token + f"{name}={int(value)}".encode())
 
 
-_TASKS: dict[Task, Callable[[Program, CodeType], None]] = {
-    Task.ORACLE: _oracle,
-    Task.DRIVE: _drive,
-    Task.SENTINEL: _sentinel,
+_TASKS: dict[Task, Callable[[Program, str, CodeType], None]] = {
+    Task.SOLVE: _solve,
     Task.RUN_TESTS: _run_tests,
-    Task.RUN_TESTS_AGAINST: _run_tests_against,
+    Task.RUN_OWN_TESTS: _run_own_tests,
 }

@@ -1,24 +1,25 @@
-"""The result stream between the untrusted child and the trusted side: a sequence of small framed messages.
+"""The result of a run: a file of small framed messages that the untrusted child wrote and that is read once it is dead.
 
-Invariant: nothing in the stream is believed for being well formed. The reader yields whole frames in order or raises
-BadStream; the trusted side accepts a frame only where the protocol allows it and judges outputs by comparing values,
-so a program that forges frames has still to know the answers.
+Invariant: nothing in the file is believed for being well formed. `read_frames` yields headers in order and reads a payload
+only on request and up to the reader's own limit, so the trusted side holds no more than it asked for. The trusted side accepts
+a frame only where the protocol allows it and compares outputs by value, so a program that forges frames still has to know
+the answers.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import BinaryIO
 
 HEADER = struct.Struct(">cII")
-MAX_STREAM = 8 << 20
+MAX_RESULT = 32 << 20
+MAX_FACT = 64
 
 
 class Kind(Enum):
-    """What a frame says. BROKEN: the jail could not be put on, so the program was not run."""
+    """What a frame says."""
 
-    COMPILED = b"C"
-    SYNTAX_ERROR = b"S"
     READY = b"R"
     VALUE = b"V"
     UNPLAIN = b"U"
@@ -26,24 +27,29 @@ class Kind(Enum):
     OUT_OF_MEMORY = b"M"
     FACT = b"F"
     END = b"E"
-    BROKEN = b"B"
+
+
+class BadStream(ValueError):
+    """The file is no sequence of whole frames."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One message: its kind, the index of the test that it answers (0 elsewhere), its payload."""
+    """One message: its kind, the index of the test that it answers (0 elsewhere), the size of its payload in bytes."""
 
     kind: Kind
     index: int
-    payload: bytes
+    size: int
+    file: BinaryIO
 
-
-class BadStream(ValueError):
-    """The stream is no sequence of frames, or larger than MAX_STREAM bytes (then `too_long` is set)."""
-
-    def __init__(self, reason: str, *, too_long: bool = False) -> None:
-        super().__init__(reason)
-        self.too_long = too_long
+    def payload(self, limit: int) -> bytes:
+        """The payload, once, where it is at most `limit` bytes. Raises BadStream where it is longer or cut short."""
+        if self.size > limit:
+            raise BadStream("a payload over its limit")
+        data = self.file.read(self.size)
+        if len(data) != self.size:
+            raise BadStream("a cut frame")
+        return data
 
 
 def pack(kind: Kind, index: int = 0, payload: bytes = b"") -> bytes:
@@ -51,36 +57,20 @@ def pack(kind: Kind, index: int = 0, payload: bytes = b"") -> bytes:
     return HEADER.pack(kind.value, index, len(payload)) + payload
 
 
-class FrameReader:
-    """Cuts an incoming byte stream into frames."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-        self._total = 0
-
-    def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Yield the frames that `chunk` completes. Raises BadStream."""
-        self._held += chunk
-        self._total += len(chunk)
-        if self._total > MAX_STREAM:
-            raise BadStream("the result stream is too long", too_long=True)
-        at = 0
-        while len(self._held) - at >= HEADER.size:
-            tag, index, size = HEADER.unpack_from(self._held, at)
-            if size > MAX_STREAM:
-                raise BadStream("a frame is too long", too_long=True)
-            try:
-                kind = Kind(tag)
-            except ValueError:
-                raise BadStream("a frame of unknown kind") from None
-            end = at + HEADER.size + size
-            if len(self._held) < end:
-                break
-            yield Frame(kind, index, bytes(self._held[at + HEADER.size : end]))
-            at = end
-        del self._held[:at]
-
-    @property
-    def clean(self) -> bool:
-        """Whether no half frame is held back."""
-        return not self._held
+def read_frames(file: BinaryIO) -> Iterator[Frame]:
+    """Yield the frames of a file from its start. Raises BadStream for a header that is cut or of no known kind."""
+    at = 0
+    while True:
+        file.seek(at)
+        header = file.read(HEADER.size)
+        if not header:
+            return
+        if len(header) < HEADER.size:
+            raise BadStream("a cut frame")
+        tag, index, size = HEADER.unpack(header)
+        try:
+            kind = Kind(tag)
+        except ValueError:
+            raise BadStream("a frame of unknown kind") from None
+        yield Frame(kind, index, size, file)
+        at += HEADER.size + size

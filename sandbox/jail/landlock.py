@@ -1,4 +1,4 @@
-"""Landlock by raw system calls: a ruleset that grants reading the Python runtime and writing one file, and nothing else.
+"""Landlock by raw system calls: a ruleset that grants one folder, made for one run, and nothing else.
 
 Invariant: every right that the running kernel's ABI knows is handled, so whatever is not granted is denied; TCP, abstract
 unix sockets and signals to outside processes are handled too where the ABI has them (4, 6).
@@ -7,7 +7,6 @@ Source: Linux Documentation/userspace-api/landlock.rst.
 
 import ctypes
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on x86-64 and aarch64
@@ -42,26 +41,20 @@ def handled_rights(version: int) -> int:
     )
 
 
-def build_ruleset(readable: Iterable[Path], listable: Iterable[Path], writable: Path) -> int:
-    """Return a ruleset descriptor: trees to read, folders whose names may be listed, the one file to write.
+def restrict_to(folder: Path) -> None:
+    """Leave the calling thread one folder, in which files can be read, written and listed and none be made; for good.
 
-    Raises OSError where the kernel refuses; paths that do not exist are an error too, so filter them first.
+    Needs no_new_privs. Raises OSError where the kernel refuses.
     """
     version = abi()
     attr = _RulesetAttr(handled_rights(version), 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _checked(_syscall(_CREATE, ctypes.byref(attr), ctypes.c_size_t(size), 0), "landlock_create_ruleset")
-    for path in readable:
-        _grant(ruleset, path, READ_FILE | (READ_DIR if path.is_dir() else 0))
-    for path in listable:
-        _grant(ruleset, path, READ_DIR)
-    _grant(ruleset, writable, READ_FILE | WRITE_FILE | (TRUNCATE if version >= 3 else 0))
-    return ruleset
-
-
-def restrict_self(ruleset: int) -> None:
-    """Put the calling thread under the ruleset, for good. Needs no_new_privs. Raises OSError."""
-    _checked(_syscall(_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    try:
+        _grant(ruleset, folder, READ_FILE | READ_DIR | WRITE_FILE | (TRUNCATE if version >= 3 else 0))
+        _checked(_syscall(_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    finally:
+        os.close(ruleset)
 
 
 def _grant(ruleset: int, path: Path, rights: int) -> None:

@@ -3,9 +3,10 @@
 Invariant: `enter` either applies every layer of the level or raises; a child never runs a program in less than its level.
 
     L1  rlimits (no new processes), no_new_privs, a non-root user: explicit opt-in only
-    L2  L1 + Landlock (read the Python runtime, write one result.txt) + seccomp allow-list: the default minimum
+    L2  L1 + Landlock (one folder, made for this run, with one writable file) + seccomp allow-list: the default minimum
     L3  L2 inside bubblewrap's namespaces (pid, mount, network, ipc, uts)
 
+Where the zygote is root, every program has a user id of its own and its folder is all that it can name (chroot).
 There is no L0: running model-written code without a jail is refused.
 """
 
@@ -14,8 +15,10 @@ import os
 import platform
 import resource
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from sandbox.jail import landlock, seccomp
@@ -37,24 +40,32 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. Bytes and seconds; `deadline_s` is wall-clock time, kept by the trusted side."""
+    """What one program may use. Bytes and seconds; `deadline_s` is wall-clock time, kept by the trusted side.
+
+    `file` bounds the result file of a run and what it writes into its folder.
+    """
 
     deadline_s: float = 10.0
     memory: int = 1 << 30
-    file: int = 1 << 16
-    stack: int = 64 << 20
+    file: int = 32 << 20
+    stack: int = 512 << 20
     descriptors: int = 64
 
 
-def enter(level: Level, limits: Limits, ruleset: int, parent: int) -> None:
+def enter(level: Level, limits: Limits, folder: Path, user: int, parent: int) -> None:
     """Jail the calling process, forked from a zygote under `limit_zygote`. Raises OSError, ValueError.
 
-    `ruleset` is a Landlock descriptor, unused at L1; `parent` is the zygote's pid.
+    `folder` is this run's working folder; `user` is the user and group id to take, 0 to keep the zygote's; `parent` is the
+    zygote's pid.
     """
-    if os.geteuid() == 0:
+    os.chdir(folder)
+    if user:
+        with suppress(PermissionError):  # some containers take the right to chroot from root
+            os.chroot(".")
+            os.chdir("/")
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     # After setresuid, which clears both: die with the zygote, and be invisible to other processes of the same user.
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_SET_DUMPABLE, 0)
@@ -63,8 +74,7 @@ def enter(level: Level, limits: Limits, ruleset: int, parent: int) -> None:
     _limit_child(limits)
     seccomp.set_no_new_privs()
     if level >= Level.L2:
-        landlock.restrict_self(ruleset)
-        os.close(ruleset)
+        landlock.restrict_to(Path())
         seccomp.load_filter(seccomp.own_filter(platform.machine()))
 
 
@@ -79,7 +89,8 @@ def limit_zygote(limits: Limits) -> None:
     _limit(resource.RLIMIT_FSIZE, limits.file)
     _limit(resource.RLIMIT_STACK, limits.stack)
     _limit(resource.RLIMIT_NOFILE, limits.descriptors)
-    for name in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+    # Queued signals are counted per user: with none allowed, the count cannot be seen.
+    for name in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_SIGPENDING):
         _limit(name, 0)
 
 

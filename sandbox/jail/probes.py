@@ -2,16 +2,17 @@
 
 Invariant: it runs as model-written code does, in the jail, never in the trusted process.
 
-Each probe answers "stopped", or says what it managed to do. `write_result` and `late_import` must work.
+Each probe answers "stopped", or says what it managed to do. `write_result` must work.
 """
 
+import _thread
 import ctypes
-import importlib
+import fcntl
 import os
 import resource
 import signal
 import socket
-import threading
+import time
 from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -109,7 +110,7 @@ def unshare(secret):
 
 def thread(secret):
     try:
-        threading.Thread(target=int).start()
+        _thread.start_new_thread(int, ())
     except RuntimeError:
         return "stopped"
     return "started a thread"
@@ -119,14 +120,28 @@ def memfd(secret):
     return _denied(libc.memfd_create(b"canary", 0), "made an anonymous file")
 
 
+def pipe(secret):
+    return _denied(libc.pipe(ctypes.create_string_buffer(8)), "made a pipe")
+
+
+def lock(secret):
+    fcntl.flock(0, fcntl.LOCK_EX)
+    return "took a lock"
+
+
+def foreign_clock(secret):
+    return f"read the parent's clock: {time.clock_gettime(~os.getppid() << 3 | 2)}"
+
+
+def wake_others(secret):
+    code = (ctypes.cast(libc.getpid, ctypes.c_void_p).value or 0) & ~3
+    number = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
+    return _denied(libc.syscall(number, ctypes.c_void_p(code), 1, 1), "woke waiters on a shared page")
+
+
 def write_result(secret):
     Path("result.txt").write_text("canary")
     return "worked" if Path("result.txt").read_text() == "canary" else "the text did not stay"
-
-
-def late_import(secret):
-    importlib.import_module("wave")
-    return "worked"
 
 
 def _denied(result, text):
@@ -139,10 +154,14 @@ class Solution:
     def probe(self, name, secret):
         try:
             return globals()[name](secret)
-        except (PermissionError, BlockingIOError, MemoryError) as error:
+        except (PermissionError, BlockingIOError, MemoryError):
             # EAGAIN is how a process limit says no.
-            return "stopped" if name != "late_import" else f"{type(error).__name__}"
-        except (OSError, ValueError, ImportError) as error:
-            if name == "raise_limits" and isinstance(error, ValueError):
-                return "stopped"  # what Python makes of EPERM here
+            return "stopped"
+        except FileNotFoundError as error:
+            # After chroot, or in a mount namespace, the secret has no name at all.
+            return "stopped" if name.endswith("_secret") else f"FileNotFoundError: {error}"
+        except (OSError, ValueError) as error:
+            # What Python makes of EPERM where it sets a limit; what the kernel says of a clock that the filter refuses.
+            if (name, type(error)) in (("raise_limits", ValueError), ("foreign_clock", OSError)):
+                return "stopped"
             return f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 Invariant: every line comes from canaries that ran just now; nothing is inferred from a kernel version.
 """
 
+from sandbox.jail import cgroups
 from sandbox.jail.canaries import try_level
 from sandbox.jail.levels import Level, Limits
 
@@ -16,9 +17,8 @@ def jail_report() -> list[str]:
         if runner is not None:
             runner.close()
             lines.append(f"jail {level.name}: holds ({', '.join(proof.holds)})")
-            lines += [f"jail {level.name}: note: {warning}" for warning in proof.warnings]
             chosen = chosen or level.name
         else:
             lines += [f"jail {level.name}: missing {layer}: {reason}" for layer, reason in proof.missing.items()]
     auto = {"L3": "L3", "L2": "L2", "L1": "none (L1 only by explicit choice)"}.get(chosen, "none: grading is refused")
-    return [*lines, f"jail level taken by auto: {auto}"]
+    return [*lines, cgroups.describe(), f"jail level taken by auto: {auto}"]

@@ -1,25 +1,31 @@
-"""Which parts of the file system jailed Python may read: the standard library and the system's shared libraries.
+"""What model-written code can import: all of the standard library that does not draw or ask, and a short list of other packages.
 
-Invariant: no site-packages, no source of this project, no data set, nothing of /etc but the linker's cache.
+Invariant: everything is imported once, in the zygote, before the first program; a program opens no file of the interpreter,
+so it works the same where the interpreter lies under a home folder, and reading leaves no trace that another program can see.
 """
 
+import importlib
+import importlib.util
 import sys
 import sysconfig
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Imported once in the zygote, so that programs find them even where the unprivileged user cannot read the interpreter's
-# folder (an interpreter under root's home, as uv and pyenv install it).
-_NAMES = """
-abc array ast base64 binascii bisect builtins bz2 calendar cmath codecs collections collections.abc colorsys concurrent.futures
-contextlib contextvars copy copyreg csv ctypes dataclasses datetime decimal difflib dis doctest enum fnmatch fractions functools
-gc getpass glob gzip hashlib heapq hmac html importlib inspect io ipaddress itertools json keyword linecache locale logging lzma
-marshal math numbers opcode operator os pathlib pickle platform pprint profile queue random re reprlib sched secrets select
-selectors shlex shutil signal socket sqlite3 stat statistics string stringprep struct subprocess symtable sys tempfile textwrap
-threading time timeit token tokenize traceback types typing unicodedata unittest unittest.mock urllib.parse uuid warnings weakref
-zipfile zlib zoneinfo encodings.ascii encodings.latin_1 encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_32
-encodings.idna encodings.hex_codec encodings.unicode_escape encodings.raw_unicode_escape
-"""
-PRELOADED = tuple(_NAMES.split())
+# Third-party packages that honest solutions import. One that is not installed is left out.
+PACKAGES = ("sortedcontainers",)
+
+# They draw, ask, print, write files or test the interpreter itself.
+_LEFT_OUT = """
+antigravity ensurepip idlelib lib2to3 pydoc_data readline rlcompleter test this tkinter turtle turtledemo venv
+""".split()  # noqa: SIM905
+_SUBMODULES = """
+_strptime collections.abc concurrent.futures.process concurrent.futures.thread ctypes.util email.mime.text encodings.ascii
+encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16
+encodings.utf_32 encodings.utf_8 encodings.utf_8_sig html.parser http.client importlib.abc importlib.metadata
+importlib.resources importlib.util json.decoder json.encoder logging.config logging.handlers multiprocessing.dummy
+multiprocessing.pool os.path unittest.mock urllib.parse urllib.request xml.dom.minidom xml.etree.ElementTree
+numpy.fft numpy.linalg numpy.random
+""".split()  # noqa: SIM905
 
 
 def stdlib() -> Path:
@@ -27,8 +33,20 @@ def stdlib() -> Path:
     return Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix})).resolve()
 
 
+def program_path() -> list[str]:
+    """sys.path for model-written code: the standard library alone."""
+    return [str(stdlib()), str(stdlib() / "lib-dynload")]
+
+
+def package_folders(packages: Iterable[str] = PACKAGES) -> list[str]:
+    """The folders that the installed ones of `packages` lie in."""
+    specs = [importlib.util.find_spec(name) for name in packages if name.isidentifier()]
+    places = [place for spec in specs if spec is not None for place in (spec.submodule_search_locations or [])]
+    return sorted({str(Path(place).resolve().parent) for place in places})
+
+
 def readable_paths() -> list[Path]:
-    """Existing trees and files that jailed code may read, third-party packages left out."""
+    """What the zygote itself reads at L3: the interpreter's library and the system's shared libraries."""
     entries = [entry for entry in stdlib().iterdir() if entry.name not in ("site-packages", "dist-packages")]
     base = Path(sys.base_prefix)
     multiarch = sysconfig.get_config_var("MULTIARCH")
@@ -38,6 +56,20 @@ def readable_paths() -> list[Path]:
     return sorted({path.resolve() for path in [*entries, *places] if path.exists()})
 
 
-def program_path() -> list[str]:
-    """sys.path for model-written code: the standard library alone."""
-    return [str(stdlib()), str(stdlib() / "lib-dynload")]
+def warm_up(packages: Iterable[str], folders: list[str]) -> None:
+    """Import all that programs may import, then leave only the standard library on the path."""
+    sys.path[:] = program_path() + folders
+    for name in _modules(packages):
+        try:
+            importlib.import_module(name)
+        except ImportError:  # an interpreter built without sqlite3, lzma, ..., another system's module
+            continue
+    sys.path[:] = program_path()
+
+
+def _modules(packages: Iterable[str]) -> Iterator[str]:
+    packages = tuple(packages)
+    yield from sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in _LEFT_OUT)
+    yield from packages
+    tops = {*sys.stdlib_module_names, *packages}
+    yield from (name for name in _SUBMODULES if name.partition(".")[0] in tops)

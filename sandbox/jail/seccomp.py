@@ -1,8 +1,13 @@
 """The seccomp filter of the jail: an allow-list of system calls, built as classic BPF and loaded by prctl.
 
 Invariant: a call of another architecture or of the x32 ABI kills the process; a call not on the list fails with EPERM;
-signals reach nobody but the process itself; limits can be read, not set; a file cannot be truncated without a right to
-write it (Landlock before ABI 3 does not see O_RDONLY|O_TRUNC).
+signals, clocks, limits and affinities are the program's own alone; a file cannot be truncated without a right to write it
+(Landlock before ABI 3 does not see O_RDONLY|O_TRUNC).
+
+What the checked calls refuse, and why: `fcntl` locks, leases and notifications, which outlive or reach beyond a program;
+`futex` without the private flag, since a wait on a page of a shared library would meet another program's wake; `mmap` of
+huge pages, a pool of the whole machine; `madvise` that moves shared pages in or out of memory; `clock_gettime` of another
+process's clock; `open` of a nameless new file.
 Source: Linux Documentation/userspace-api/seccomp_filter.rst; struct seccomp_data.
 """
 
@@ -14,17 +19,21 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from sandbox.jail.syscall_numbers import ABSENT, ARCHES, CHECKED, PLAIN
+from sandbox.jail.syscall_numbers import ABSENT, ARCHES, CHECKED, IGNORED, PLAIN
 
-_LD, _JEQ, _JGE, _AND, _RET = 0x20, 0x15, 0x35, 0x54, 0x06
+_LD, _JEQ, _JGE, _JSET, _AND, _RET = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NR, _ARCH, _ARGS = 0, 4, 16
 _X32_BIT = 0x40000000
 
 _IOCTLS = (0x5401, 0x5413, 0x5450, 0x5451, 0x5421)  # TCGETS, TIOCGWINSZ, FIONCLEX, FIOCLEX, FIONBIO
-_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 1030)  # DUPFD, descriptor and status flags, record locks, DUPFD_CLOEXEC
+_FCNTLS = (0, 1, 2, 3, 4, 1030)  # DUPFD, descriptor and status flags, DUPFD_CLOEXEC
+_ADVICE = (4, 8, 14, 15, 102, 103)  # DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, GUARD_INSTALL, GUARD_REMOVE
+_MAP_HUGETLB, _FUTEX_PRIVATE = 0x40000, 128
+_LAST_CLOCK = 11  # CLOCK_TAI; the clock of another process or of a device is a negative number
+_RLIMIT_STACK = 3
 _GET_NO_NEW_PRIVS = 39
-_O_TRUNC, _ACCESS_MODE = 0x200, 0x3
+_O_TRUNC, _ACCESS_MODE, _O_TMPFILE = 0x200, 0x3, 0x400000
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 # Looked up here, once, and not in every forked child. None off Linux, where the canaries refuse every level.
@@ -53,8 +62,9 @@ def build_filter(machine: str, own_pid: int) -> bytes:
         if numbers[column] >= 0:
             block = _argument_check(name, own_pid)
             code += [_op(_JEQ, numbers[column], 0, len(block)), *block]
-    for numbers in ABSENT.values():
-        code += [_op(_JEQ, numbers[column], 0, 1), _ret(_ERRNO | errno.ENOSYS)]
+    for table, number in ((ABSENT, errno.ENOSYS), (IGNORED, 0)):
+        for numbers in table.values():
+            code += [_op(_JEQ, numbers[column], 0, 1), _ret(_ERRNO | number)]
     plain = [numbers[column] for numbers in PLAIN.values() if numbers[column] >= 0]
     # Each comparison jumps over the rest and over the refusal, to the last instruction.
     code += [_op(_JEQ, number, len(plain) - place, 0) for place, number in enumerate(plain)]
@@ -92,16 +102,38 @@ def _argument_check(name: str, own_pid: int) -> list[bytes]:
     if name in ("open", "openat"):
         flags = 1 if name == "open" else 2
         truncating = [_op(_JEQ, _O_TRUNC, 1, 0), _op(_JEQ, _O_TRUNC | _ACCESS_MODE, 0, 1), _ret(_ERRNO | errno.EPERM)]
-        return [_arg(flags), _op(_AND, _O_TRUNC | _ACCESS_MODE), *truncating, _ret(_ALLOW)]
+        nameless = [_op(_JSET, _O_TMPFILE, 0, 1), _ret(_ERRNO | errno.EPERM)]
+        return [_arg(flags), *nameless, _op(_AND, _O_TRUNC | _ACCESS_MODE), *truncating, _ret(_ALLOW)]
     if name == "prlimit64":
-        return [*_must_equal(2, 0), *_must_equal(2, 0, high=True), _ret(_ALLOW)]
+        # To raise the stack's limit is a habit of honest programs; it is said to have worked, and the limit is large already.
+        new_is_null = [_arg(2), _op(_JEQ, 0, 0, 3), _arg(2, high=True), _op(_JEQ, 0, 0, 1), _ret(_ALLOW)]
+        pretend = [_arg(1), _op(_JEQ, _RLIMIT_STACK, 0, 1), _ret(_ERRNO | 0), _ret(_ERRNO | errno.EPERM)]
+        return [*_own_process(own_pid), *new_is_null, *pretend]
+    if name == "sched_getaffinity":
+        return [*_own_process(own_pid), _ret(_ALLOW)]
     if name in ("kill", "tgkill"):
         return [*_must_equal(0, own_pid), _ret(_ALLOW)]
     if name == "prctl":
         return [*_must_equal(0, _GET_NO_NEW_PRIVS), _ret(_ALLOW)]
-    allowed = _IOCTLS if name == "ioctl" else _FCNTLS
+    if name == "mmap":
+        return [_arg(3), _op(_JSET, _MAP_HUGETLB, 0, 1), _ret(_ERRNO | errno.EPERM), _ret(_ALLOW)]
+    if name == "futex":
+        return [_arg(1), _op(_JSET, _FUTEX_PRIVATE, 1, 0), _ret(_ERRNO | errno.EPERM), _ret(_ALLOW)]
+    if name.startswith("clock_"):
+        return [_arg(0), _op(_JGE, _LAST_CLOCK + 1, 0, 1), _ret(_ERRNO | errno.EINVAL), _ret(_ALLOW)]
+    if name == "madvise":
+        return _one_of(2, _ADVICE)
+    return _one_of(1, _IOCTLS if name == "ioctl" else _FCNTLS)
+
+
+def _one_of(argument: int, allowed: tuple[int, ...]) -> list[bytes]:
     choices = [one for value in allowed for one in (_op(_JEQ, value, 0, 1), _ret(_ALLOW))]
-    return [_arg(1), *choices, _ret(_ERRNO | errno.EPERM)]
+    return [_arg(argument), *choices, _ret(_ERRNO | errno.EPERM)]
+
+
+def _own_process(own_pid: int) -> list[bytes]:
+    """Refuse where the first argument is neither 0 nor the program's own id."""
+    return [_arg(0), _op(_JEQ, 0, 2, 0), _op(_JEQ, own_pid, 1, 0), _ret(_ERRNO | errno.EPERM)]
 
 
 def _must_equal(argument: int, value: int, *, high: bool = False) -> list[bytes]:

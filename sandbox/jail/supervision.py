@@ -1,7 +1,8 @@
-"""One supervised run: hand the program over, drain its output under caps, keep the deadline, wait until all of it is dead.
+"""One supervised run: hand the program over, drain its output, keep the deadline, wait until all of it is dead, read its result.
 
-Invariant: reads are capped, so no program can make the trusted side hold more than OUTPUT_KEPT bytes of stdout; the first
-cause to end a program stands; every descriptor that a run opens is closed when it ends, however it ends.
+Invariant: the result file is read once, when every process of the program is dead, so nothing that it says can end a run
+early; the trusted side holds OUTPUT_KEPT bytes of stdout and nothing of stderr; the first cause to end a program stands;
+every descriptor that a run opens is closed when it ends, however it ends.
 """
 
 import os
@@ -14,15 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sandbox.jail import wire
 from sandbox.jail.program import Program
 
-OUTPUT_KEPT = 1 << 20
-OUTPUT_LIMIT = 8 << 20
+OUTPUT_KEPT = 1 << 16
+OUTPUT_LIMIT = 256 << 20
 REPLY_S = 30.0
 MAX_GRACE = 3.0  # deadlines
+
+Read = Callable[[BinaryIO], None]
+Listen = Callable[[bytes], None]
 
 
 class End(Enum):
@@ -32,52 +36,65 @@ class End(Enum):
     SIGNALLED = "signalled"
     TIMEOUT = "timeout"
     OUTPUT_LIMIT = "output_limit"
-    STOPPED = "stopped"  # by the trusted side, since the verdict was known
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: exit code (negative: a signal), stdout as kept, wall-clock ms, peak resident bytes."""
+    """How a run ended: exit code (negative: a signal), wall-clock ms, the words on the status pipe, stdout's beginning.
+
+    `report` is the text of the run's result.txt.
+    """
 
     end: End
     code: int
-    stdout: bytes
     ms: float
-    max_rss: int
+    status: bytes = b""
+    stdout: bytes = b""
+    report: str = ""
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether neither the deadline nor a limit ended it."""
+        return self.end in (End.EXITED, End.SIGNALLED)
 
 
 class Supervision:
     """One program under supervision."""
 
-    def __init__(self, channel: socket.socket, program: Program, feed: Callable[[bytes], bool], deadline_s: float) -> None:
-        self.channel, self.feed = channel, feed
+    def __init__(
+        self, channel: socket.socket, run: dict[str, Any], program: Program, read: Read, listen: Listen, deadline_s: float
+    ) -> None:
+        """`run` goes to the zygote as it is. `listen` gets stdout as it comes; `read` gets the result file at the end."""
+        self.channel, self.read, self.listen = channel, read, listen
         self.started, self.deadline_s = time.monotonic(), deadline_s
-        self.stdout, self.stdout_total = bytearray(), 0
+        self.status, self.stdout, self.total = bytearray(), bytearray(), 0
         self.cause: End | None = None
         self.handle = -1
         self.dead = False
-        self.open: dict[int, Callable[[bytes], None]] = {}
-        self._launch(program)
+        self.result = os.memfd_create("result")
+        self.open: dict[int, Listen] = {}
+        self._launch(run, program)
 
-    def _launch(self, program: Program) -> None:
+    def _launch(self, run: dict[str, Any], program: Program) -> None:
         payload = os.memfd_create("program")
-        stdout_r, stdout_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        result_r, result_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.open = {stdout_r: self._on_stdout, result_r: self._on_result}
+        pipes = [os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3)]
+        takers = (self._on_stdout, self._on_stderr, self._on_status)
+        self.open = {reader: take for (reader, _), take in zip(pipes, takers, strict=True)}
+        writers = [writer for _, writer in pipes]
         try:
-            for writer in (stdout_w, result_w):
+            for writer in writers:
                 os.set_blocking(writer, True)
             _write_all(payload, program.dump())
-            wire.send(self.channel, {}, [payload, stdout_w, result_w])
+            wire.send(self.channel, run, [payload, *writers[:2], self.result, writers[2]])
         except BaseException:
             self._close_all()
             raise
         finally:
-            for one in (payload, stdout_w, result_w):
+            for one in (payload, *writers):
                 os.close(one)
 
     def supervise(self) -> Ended:
-        """Drain and watch until the zygote reports that all is dead."""
+        """Drain and watch until the zygote reports that all is dead; then read the result."""
         try:
             message, descriptors = self._reply()
             self.handle = descriptors[0]
@@ -87,11 +104,13 @@ class Supervision:
                 pass
             while self.open:  # the writers are dead, so this ends at end-of-file
                 self._drain(list(self.open))
+            with os.fdopen(os.dup(self.result), "rb") as file:
+                self.read(file)
         finally:
             self._close_all()
         code = int(message["code"])
         end = self.cause or (End.SIGNALLED if code < 0 else End.EXITED)
-        return Ended(end, code, bytes(self.stdout), 1e3 * (time.monotonic() - self.started), int(message["max_rss"]))
+        return Ended(end, code, 1e3 * (time.monotonic() - self.started), bytes(self.status), bytes(self.stdout))
 
     def _step(self) -> dict[str, Any] | None:
         """Wait for output, the end or the deadline; return the zygote's report once it is there."""
@@ -141,14 +160,17 @@ class Supervision:
                     os.close(descriptor)
 
     def _on_stdout(self, chunk: bytes) -> None:
-        self.stdout_total += len(chunk)
         self.stdout += chunk[: OUTPUT_KEPT - len(self.stdout)]
-        if self.stdout_total > OUTPUT_LIMIT:
+        self.listen(chunk)
+        self._on_stderr(chunk)
+
+    def _on_stderr(self, chunk: bytes) -> None:
+        self.total += len(chunk)
+        if self.total > OUTPUT_LIMIT:
             self._kill(End.OUTPUT_LIMIT)
 
-    def _on_result(self, chunk: bytes) -> None:
-        if self.cause is None and self.feed(chunk):
-            self._kill(End.STOPPED)
+    def _on_status(self, chunk: bytes) -> None:
+        self.status += chunk  # written before the program runs: a few hundred bytes at most
 
     def _kill(self, cause: End) -> None:
         """Kill once; the first cause stands."""
@@ -158,9 +180,10 @@ class Supervision:
                 signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
     def _close_all(self) -> None:
-        for descriptor in [*self.open, *([self.handle] if self.handle >= 0 else [])]:
-            os.close(descriptor)
-        self.open, self.handle = {}, -1
+        for descriptor in [*self.open, self.result, self.handle]:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.open, self.result, self.handle = {}, -1, -1
 
 
 def _is_dead(handle: int) -> bool:
@@ -170,12 +193,20 @@ def _is_dead(handle: int) -> bool:
     return bool(poller.poll(0))
 
 
+def pid_of(handle: int) -> int | None:
+    """The process id that a pidfd stands for, as this side's /proc numbers it; None once it is gone."""
+    try:
+        lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    found = [int(line.split()[1]) for line in lines if line.startswith("Pid:")]
+    return found[0] if found and found[0] > 0 else None
+
+
 def _queued_s(handle: int) -> float:
     """Seconds that the program of a pidfd has waited, runnable, for a processor; 0 where the kernel does not count it."""
     try:
-        lines = Path(f"/proc/self/fdinfo/{handle}").read_text().splitlines()
-        pid = next((line.split()[1] for line in lines if line.startswith("Pid:")), "none")  # as this side's namespace numbers it
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        return int(Path(f"/proc/{pid_of(handle)}/schedstat").read_text().split()[1]) / 1e9
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
 

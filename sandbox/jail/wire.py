@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 MAX_MESSAGE = 1 << 16
-MAX_DESCRIPTORS = 4
+MAX_DESCRIPTORS = 5
 
 
 def send(channel: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:

@@ -1,12 +1,12 @@
 """The warm process that programs are forked from: started by exec with an empty environment, one fork per program.
 
-Invariant: the zygote never runs model-written code itself; before it reports a program's end, every process that descends
-from it is dead; when the trusted side closes the channel (or dies), it kills what runs and exits.
-Run as a script: `python -P -s -S -B zygote.py CHANNEL_FD`.
+Invariant: the zygote never runs model-written code itself, and reads a program only in the fork that runs it; before it
+reports a program's end, every process that descends from it is dead; when the trusted side closes the channel (or dies), it
+kills what runs and exits.
+Run as a script: `python -P -S -s -B zygote.py CHANNEL_FD`.
 """
 
 import gc
-import importlib
 import os
 import platform
 import select
@@ -20,11 +20,9 @@ from typing import Any, NoReturn
 # -P and -S leave only the standard library on the path; the project's own folder is there for these imports alone.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from sandbox.jail import child, landlock, program, runtime, seccomp, wire
+from sandbox.jail import child, program, runtime, seccomp, wire
 from sandbox.jail import levels as jail
-from sandbox.jail.frames import Kind
 
-_FIRST_FREE_FD = 4
 _HIGH_FD = 40  # above what the zygote has open, below Limits.descriptors
 
 
@@ -36,53 +34,38 @@ def main(channel: socket.socket) -> None:
     start, _ = first
     level = jail.Level(start["level"])
     limits = jail.Limits(**start["limits"])
-    _warm_up()
+    runtime.warm_up(start["packages"], start["folders"])
     try:
-        ruleset = _ruleset(Path(start["result_file"])) if level >= jail.Level.L2 else -1
-        os.chdir(start["folder"])
+        os.chdir(start["scratch"])
         jail.limit_zygote(limits)
     except OSError as error:
         return wire.send(channel, {"failed": str(error)})
     seccomp.prepare_filter(platform.machine())
-    null = os.open("/dev/null", os.O_RDWR)
-    wire.send(channel, {"namespaces": _namespaces(), "sees": [path for path in start["hidden"] if Path(path).exists()]})
+    sees = [path for path in start["hidden"] if Path(path).exists()]
+    handle = os.pidfd_open(os.getpid())
+    wire.send(channel, {"sees": sees}, [handle])
+    os.close(handle)
     # Pages of warm modules stay shared between the forks as long as no collection writes to their headers.
     gc.collect()
     gc.freeze()
     with suppress(ConnectionError):  # the trusted side died in the middle of a run: the same as its end
         while (message := wire.receive(channel)) is not None:
-            _serve(channel, message[1], (level, limits, ruleset, null))
-    _leave(Path(start["folder"]), Path(start["result_file"]))
+            _serve(channel, *message, level, limits)
+    _leave(Path(start["scratch"]))
 
 
-def _leave(folder: Path, result_file: Path) -> None:
+def _leave(scratch: Path) -> None:
     """Remove the scratch folder, since a killed trusted side cannot; inside bubblewrap, a mount point, it stays, empty."""
     os.chdir("/")
     with suppress(OSError):
-        result_file.unlink(missing_ok=True)
-        folder.rmdir()
+        for run in scratch.iterdir():
+            for file in run.iterdir():
+                file.unlink()
+            run.rmdir()
+        scratch.rmdir()
 
 
-def _warm_up() -> None:
-    sys.path[:] = runtime.program_path()
-    for name in runtime.PRELOADED:
-        with suppress(ImportError):  # an interpreter built without sqlite3, lzma, ... is no fault
-            importlib.import_module(name)
-
-
-def _ruleset(result_file: Path) -> int:
-    return landlock.build_ruleset(runtime.readable_paths(), [runtime.stdlib()], result_file)
-
-
-def _namespaces() -> dict[str, int]:
-    """Inode numbers of the namespaces that the zygote is in; empty where /proc is not mounted."""
-    folder = Path("/proc/self/ns")
-    return {
-        kind: (folder / kind).stat().st_ino for kind in ("pid", "mnt", "net", "ipc", "uts", "user") if (folder / kind).exists()
-    }
-
-
-def _serve(channel: socket.socket, descriptors: list[int], setting: tuple[Any, ...]) -> None:
+def _serve(channel: socket.socket, run: dict[str, Any], descriptors: list[int], level: jail.Level, limits: jail.Limits) -> None:
     """Fork one program, wait for its end or the trusted side's, bury all descendants, report."""
     parent = os.getpid()
     try:
@@ -91,7 +74,7 @@ def _serve(channel: socket.socket, descriptors: list[int], setting: tuple[Any, .
         _close(descriptors)
         return wire.send(channel, {"failed": f"fork: {error}"})
     if forked == 0:
-        _become_child(descriptors, parent, setting)
+        _become_child(descriptors, Path(run["folder"]), run["user"], parent, level, limits)
     _close(descriptors)
     handle = os.pidfd_open(forked)
     try:
@@ -101,48 +84,51 @@ def _serve(channel: socket.socket, descriptors: list[int], setting: tuple[Any, .
         poller.register(channel, 0)  # only POLLHUP: the trusted side is gone
         if any(ready == channel.fileno() for ready, _ in poller.poll()):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-        _, status, usage = os.wait4(forked, 0)
+        _, status = os.waitpid(forked, 0)
     finally:
         os.close(handle)
-    strays = _bury_strays()
-    wire.send(channel, {"code": os.waitstatus_to_exitcode(status), "max_rss": usage.ru_maxrss << 10, "strays": strays})
+    _bury_strays(level)
+    wire.send(channel, {"code": os.waitstatus_to_exitcode(status)})
 
 
-def _become_child(descriptors: list[int], parent: int, setting: tuple[Any, ...]) -> NoReturn:
-    level, limits, ruleset, null = setting
+def _become_child(
+    descriptors: list[int], folder: Path, user: int, parent: int, level: jail.Level, limits: jail.Limits
+) -> NoReturn:
     try:
-        payload, stdout, result = descriptors
+        payload, *given = descriptors  # stdout, stderr, result file, status pipe
         with os.fdopen(os.dup(payload), "rb") as file:
             todo = program.undump(file.read())
-        high = [os.dup2(one, _HIGH_FD + place) for place, one in enumerate((null, stdout, null, result))]
-        kept = os.dup2(ruleset, _HIGH_FD + 4) if ruleset >= 0 else -1
+        # An empty pipe of this program's own: an input that has ended.
+        stdin, writer = os.pipe()
+        os.close(writer)
+        high = [os.dup2(one, _HIGH_FD + place) for place, one in enumerate((stdin, *given))]
         for place, one in enumerate(high):
             os.dup2(one, place)
-        if ruleset >= 0:
-            os.dup2(kept, _FIRST_FREE_FD)
-        os.closerange(_FIRST_FREE_FD + (ruleset >= 0), 1 << 20)
+        os.closerange(len(high), 1 << 20)
         try:
-            jail.enter(level, limits, _FIRST_FREE_FD, parent)
+            jail.enter(level, limits, folder, user, parent)
         except (OSError, ValueError) as error:
-            child.send(Kind.BROKEN, 0, str(error).encode()[:200])
+            child.say(child.BROKEN, str(error))
         else:
+            child.say(child.JAILED)
             child.run(todo)
     finally:
         os._exit(0)
 
 
-def _bury_strays() -> int:
-    """Kill and reap whatever the program left behind (the zygote is its subreaper). Returns how many there were."""
-    count = 0
+def _bury_strays(level: jail.Level) -> None:
+    """Kill and reap whatever the program left behind (the zygote is its subreaper)."""
     while True:
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return count
+            return
+        if level >= jail.Level.L3:
+            os.kill(-1, signal.SIGKILL)  # in this process namespace: all but this process and bubblewrap's own
+            continue
         for stray in _children():
             with suppress(ProcessLookupError):
                 os.kill(stray, signal.SIGKILL)
-                count += 1
 
 
 def _children() -> list[int]:

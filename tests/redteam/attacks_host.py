@@ -62,9 +62,9 @@ for start in (lambda: os.posix_spawn('/bin/sh', ['sh', '-c', 'echo BREACH'], {})
 """
 
 _THREADS = """
-import threading, time
+import _thread, time
 for _ in range(2000):
-    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    _thread.start_new_thread(time.sleep, (60,))
     print('BREACH thread', flush=True)
 """
 

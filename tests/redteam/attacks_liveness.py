@@ -38,8 +38,6 @@ LIVENESS = [
     _method(
         "lingering_thread",
         "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nreturn 0",
-        frozenset({Status.EXCEPTION}),
-        slow=False,
         naive=Naive.ALARM,
     ),
     _method("sleep", "import time\ntime.sleep(1000)"),

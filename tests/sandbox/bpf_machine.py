@@ -19,8 +19,8 @@ def decide(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = 
             accumulator = struct.unpack_from("<I", data, k)[0]
         elif operation == 0x54:
             accumulator &= k
-        elif operation in (0x15, 0x35):
-            holds = accumulator == k if operation == 0x15 else accumulator >= k
+        elif operation in (0x15, 0x35, 0x45):
+            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: accumulator & k != 0}[operation]
             at += when_true if holds else when_false
         else:
             raise ValueError(f"unknown operation {operation:#x}")

@@ -10,18 +10,19 @@ from bench.recorded import compare, report
 from sandbox.grading.grader import Grader
 from vgrout.records import Audit, Problem, Status
 
-# Rows of the recorded rollouts on which channel and recorded label differ: none.
+# Rows of the recorded rollouts on which payment and recorded label differ: none.
 DISAGREE: set[int] = set()
+NONE = "not paid: it defines no run_tests, or one that raises beside the stub"
 # The rows that neither pays, all of mode run_tests.
 UNPAID = {
-    50: "not paid: it defines no run_tests",
-    280: "not paid: its run_tests raises against the stub",
+    50: NONE,
+    280: NONE,
     282: "not paid: the code does not compile (SyntaxError)",
-    372: "not paid: it defines no run_tests",
+    372: NONE,
     510: "not paid: the code does not compile (SyntaxError)",
     516: "not paid: the code does not compile (IndentationError)",
-    542: "not paid: it defines no run_tests",
-    866: "not paid: it defines no run_tests",
+    542: NONE,
+    866: NONE,
 }
 
 

@@ -1,51 +1,50 @@
-"""The result stream: frames survive any cutting into chunks, and a malformed stream is refused."""
+"""The result file: whole frames come back as they were written, and a malformed file is refused without being held."""
+
+import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.jail.frames import MAX_STREAM, BadStream, Frame, FrameReader, Kind, pack
+from sandbox.jail.frames import BadStream, Kind, pack, read_frames
 
-frames = st.lists(st.builds(Frame, st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary(max_size=40)), max_size=8)
+frames = st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary(max_size=40)), max_size=8)
 
 
-@given(frames, st.lists(st.integers(1, 30), min_size=1))
-def test_frames_survive_any_cutting(sent: list[Frame], sizes: list[int]) -> None:
-    stream = b"".join(pack(frame.kind, frame.index, frame.payload) for frame in sent)
-    reader, got, at = FrameReader(), [], 0
-    while at < len(stream):
-        size = sizes[at % len(sizes)]
-        got += reader.feed(stream[at : at + size])
-        at += size
-    assert got == sent
-    assert reader.clean
+@given(frames)
+def test_frames_come_back_as_they_were_written(sent: list[tuple[Kind, int, bytes]]) -> None:
+    file = io.BytesIO(b"".join(pack(*frame) for frame in sent))
+    assert [(frame.kind, frame.index, frame.payload(40)) for frame in read_frames(file)] == sent
+
+
+@given(frames)
+def test_payloads_that_nobody_asks_for_are_passed_over(sent: list[tuple[Kind, int, bytes]]) -> None:
+    file = io.BytesIO(b"".join(pack(*frame) for frame in sent))
+    assert [(frame.kind, frame.size) for frame in read_frames(file)] == [(kind, len(payload)) for kind, _, payload in sent]
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_yield_frames_or_are_refused(data: bytes) -> None:
-    reader = FrameReader()
     try:
-        for frame in reader.feed(data):
-            assert data.find(frame.payload) >= 0
+        for frame in read_frames(io.BytesIO(data)):
+            assert frame.payload(300) in data
     except BadStream:
         return
 
 
-def test_a_cut_frame_is_not_clean() -> None:
-    reader = FrameReader()
-    assert list(reader.feed(pack(Kind.VALUE, 0, b"abc")[:-1])) == []
-    assert not reader.clean
+@pytest.mark.parametrize("damaged", [b"V\0\0", b"?" + bytes(8), pack(Kind.VALUE, 0, b"abc")[:-1]])
+def test_a_cut_or_unknown_frame_is_refused(damaged: bytes) -> None:
+    with pytest.raises(BadStream):
+        for frame in read_frames(io.BytesIO(damaged)):
+            frame.payload(100)
 
 
-def test_too_long_is_told_apart() -> None:
-    with pytest.raises(BadStream) as long_frame:
-        list(FrameReader().feed(b"V" + bytes(4) + (MAX_STREAM + 1).to_bytes(4, "big")))
-    assert long_frame.value.too_long
-    reader = FrameReader()
-    with pytest.raises(BadStream) as long_stream:
-        for _ in range(9):
-            list(reader.feed(pack(Kind.READY, 0, bytes(1 << 20))))
-    assert long_stream.value.too_long
-    with pytest.raises(BadStream) as unknown:
-        list(FrameReader().feed(b"?" + bytes(8)))
-    assert not unknown.value.too_long
+def test_a_payload_over_the_limit_is_refused_unread() -> None:
+    class Unread(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None and 0 <= size <= 64
+            return super().read(size)
+
+    (frame,) = read_frames(Unread(b"V" + bytes(4) + (1 << 31).to_bytes(4, "big") + b"x" * 100))
+    with pytest.raises(BadStream, match="over its limit"):
+        frame.payload(64)

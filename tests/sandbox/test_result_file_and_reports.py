@@ -5,10 +5,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sandbox.grading.extract import extract_code
-from sandbox.grading.pass_wording import reports_all_passed, reports_pass
-from sandbox.grading.result_file import MAX_BYTES, read_result_file
+from sandbox.grading.pass_wording import ReportScanner, reports, says_all_passed, says_pass, says_pass_as_published
+from sandbox.jail.result_file import MAX_BYTES, read_result_file
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
@@ -77,31 +78,51 @@ def test_a_device_reads_as_nothing(tmp_path: Path) -> None:
         "x\n  >> all 12 test cases passed\ny",
         "ALL TESTS PASS",
         "OK: all of the tests have passed",
+        "All 12/12 tests passed",
+        "Result: all tests passed, no errors",
+        "0 failures; all tests passed",
+        "\x1b[32mall tests passed\x1b[0m",
+        "x" * 500 + " all tests passed",
+        "noise\n" * 100_000 + "all tests passed",
     ],
+    ids=lambda text: text[:40],
 )
 def test_reports(text: str) -> None:
-    assert reports_all_passed(text)
+    assert reports(says_all_passed, text)
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "all tests", "not all tests passed", "all tests passed: no", "if all tests passed, fine", "small tests passed",
-     "all\ntests passed", "all tests passed, 3 failed", "x" * 500 + " all tests passed", "it isn't true that all tests passed"],
+     "all\ntests passed", "all tests passed, 3 failed", "it isn't true that all tests passed",
+     "12 errors, all tests passed: false"],
 )  # fmt: skip
 def test_denials_and_mentions_are_no_reports(text: str) -> None:
-    assert not reports_all_passed(text)
+    assert not reports(says_all_passed, text)
 
 
 def test_file_reports() -> None:
     for text in ("PASS", "pass\n", "Result: PASSED", "status=pass", "all tests passed", "verdict\n\nPASS\n"):
-        assert reports_pass(text)
+        assert reports(says_pass, text)
     for text in ("", "FAIL", "NOT PASS", "PASSWORD", "compass", "pass: 0, fail: 8"):
-        assert not reports_pass(text)
+        assert not reports(says_pass, text)
 
 
-def test_code_is_found_in_completions() -> None:
-    assert extract_code("```python\nx = 1\n```\n### Notes\n```\nno\n```") == "x = 1\n"
-    assert extract_code("Sure\n``` Python\r\nx = 1\r\n```") == "x = 1\r\n"
-    assert extract_code("```py\nx = 1\n```\n```python\ny = 2\n```") == "y = 2\n"
-    assert extract_code("```python\ntext = '```'\n") == "text = '```'\n"
-    assert extract_code("x = 1") is None
+def test_published_reports() -> None:
+    for text in ("PASS", " ok. ", "Accepted", "true", "tests passed", "not all tests passed", "x\n'correct'\n"):
+        assert reports(says_pass_as_published, text), text
+    for text in ("", "[1, 2]", "12", "ok then", "active", "passable"):
+        assert not reports(says_pass_as_published, text), text
+
+
+@given(
+    st.lists(st.sampled_from([b"all tests passed", b"\n", b"x" * 5000, b"not ", b" ", b"\xff"]), max_size=12),
+    st.integers(1, 4000),
+)
+def test_a_report_is_found_however_the_stream_is_cut(parts: list[bytes], size: int) -> None:
+    stream = b"".join(parts)
+    whole, cut = ReportScanner(says_all_passed), ReportScanner(says_all_passed)
+    whole.feed(stream)
+    for at in range(0, len(stream), size):
+        cut.feed(stream[at : at + size])
+    assert whole.found() == cut.found()
