@@ -59,8 +59,12 @@ def _leave(scratch: Path) -> None:
     os.chdir("/")
     with suppress(OSError):
         for run in scratch.iterdir():
-            for file in run.iterdir():
-                file.unlink()
+            folder = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
+            os.seteuid(run.stat().st_uid)  # inside bubblewrap, root may not write into the folder of another user
+            for name in os.listdir(folder):  # noqa: PTH208 (a descriptor has no iterdir)
+                os.unlink(name, dir_fd=folder)
+            os.seteuid(os.getuid())
+            os.close(folder)
             run.rmdir()
         scratch.rmdir()
 

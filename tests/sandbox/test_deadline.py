@@ -66,6 +66,7 @@ def hold_zygote(grader: Grader, seconds: float) -> None:
     children = Path(f"/proc/{zygote}/task/{zygote}/children")
     while not children.read_text():
         time.sleep(0.005)
+    time.sleep(0.04)  # until it has said that it forked
     os.kill(zygote, signal.SIGSTOP)
     time.sleep(seconds)
     with suppress(ProcessLookupError):
