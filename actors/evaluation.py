@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.planning.adapter_slots import slots
-from actors.ray_cluster.handles import Parts, finish, spawn
-from actors.rollouts.dataset import World, load_world
+from actors.ray_cluster.calls import finish_all
+from actors.ray_cluster.workers import Workers, start_workers
+from actors.rollouts.dataset import World, canary_of, load_world
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from learner.checkpoint import read_adapter
 from learner.export import both_exports
-from learner.vgrad import tokenize_pairs
 from sandbox.problems import novel_markers as novel
 from vgrout.config import Config
 from vgrout.errors import UserError
@@ -90,20 +90,20 @@ def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
     ]
 
 
-def ask(parts: Parts, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
+def ask(workers: Workers, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
     """Sample both policies of several versions side by side, and grade them: one batch per version."""
     requests = questions(config, world, exam)
-    count = len(parts.engines)
-    shares = finish([engine.start("compare", adapters, requests[i::count]) for i, engine in enumerate(parts.engines)])
+    count = len(workers.engines)
+    shares = finish_all([engine.compare(adapters, requests[i::count]) for i, engine in enumerate(workers.engines)])
     answers = [in_order(requests, [share[k] for share in shares]) for k in range(len(adapters))]
-    return [_graded(parts, world, exam, rollouts) for rollouts in answers]
+    return [_graded(workers, world, exam, rollouts) for rollouts in answers]
 
 
-def _graded(parts: Parts, world: World, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
+def _graded(workers: Workers, world: World, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
     if not exam.novel:
-        return grade(parts, world, rollouts)
+        return grade(workers, world, rollouts)
     renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
-    return dataclasses.replace(grade(parts, world, renamed), rollouts=rollouts)
+    return dataclasses.replace(grade(workers, world, renamed), rollouts=rollouts)
 
 
 def scheduled(run: RunDir, config: Config) -> list[int]:
@@ -115,19 +115,18 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
 def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
     """Score checkpoints on parts of their own: one record per version, see `score`."""
     world = load_world(config)
-    side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
     config = dataclasses.replace(config, runtime=runtime)
-    parts = spawn(config, canary=(side.prompt_ids, side.completion_ids))
+    workers = start_workers(config, canary_of(world))
     try:
-        return score(run, config, world, parts, versions, exam)
+        return score(run, config, world, workers, versions, exam)
     finally:
-        parts.close()
+        workers.close()
 
 
-def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
-    """Score checkpoints on live parts: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
+def score(run: RunDir, config: Config, world: World, workers: Workers, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
+    """Score checkpoints on live workers: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
     As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
     the audits of each policy beside it), and takes a record that is already there for the same adapter and number of samples
@@ -140,7 +139,7 @@ def score(run: RunDir, config: Config, world: World, parts: Parts, versions: lis
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
         adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
-        for adapter, batch in zip(adapters, ask(parts, world, config, exam, adapters), strict=True):
+        for adapter, batch in zip(adapters, ask(workers, world, config, exam, adapters), strict=True):
             record = records[adapter.version] = _written(run, config, adapter, exam, batch)
             rates = record["deploy"]["all"]
             progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
@@ -183,5 +182,5 @@ def write_curve(run: RunDir, records: list[dict[str, Any]], suffix: str = "") ->
 
 
 def evaluate_all(run: RunDir, config: Config) -> None:
-    """Evaluate every scheduled checkpoint on the test split, on parts of its own."""
+    """Evaluate every scheduled checkpoint on the test split, on workers of its own."""
     write_curve(run, evaluate(run, config, scheduled(run, config), Exam()))

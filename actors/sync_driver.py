@@ -12,8 +12,9 @@ from typing import Any
 from actors.engines.adapter_check import AdapterRejected
 from actors.journal.journal import Graded, Journal, Past
 from actors.ray_cluster import kill_points
-from actors.ray_cluster.handles import PartDied, Parts, finish
+from actors.ray_cluster.calls import WorkerDied, finish, finish_all
 from actors.ray_cluster.watchdog import Watchdog, Whereabouts
+from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import World
 from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
 from actors.rollouts.sampling import grade, in_order, join, requests_for, start_generating
@@ -27,9 +28,9 @@ from vgrout.signals import Interrupted, RunStopped, stop_signals
 class Driver:
     """One training run, from its first or its next update to its last."""
 
-    def __init__(self, config: Config, world: World, parts: Parts, run: RunDir, past: Past) -> None:
+    def __init__(self, config: Config, world: World, workers: Workers, run: RunDir, past: Past) -> None:
         """`past`: what the journal knows beyond the checkpoint that the learner was put back to."""
-        self.config, self.world, self.parts, self.run_dir = config, world, parts, run
+        self.config, self.world, self.workers, self.run_dir = config, world, workers, run
         self.recorder, self.journal = Recorder(config, world, run), Journal(run.path / "journal.bin")
         self.groups = dict(past.groups)  # graded since the last checkpoint: replayed after a death, not sampled again
         self.deaths: Counter[str] = Counter()
@@ -54,7 +55,7 @@ class Driver:
                     metrics = self._update(update)
                     stop = flag.signum  # read once: what arrives after the checkpoint stops the run after the next update
                     self._checkpoint_if_due(update + 1, stop)
-                except PartDied as death:
+                except WorkerDied as death:
                     update, published = self._recover(str(death)), False
                     progress = self._progress(update)
                     continue
@@ -70,7 +71,7 @@ class Driver:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
-        result = finish(self.parts.learner.start("update", samples_for(self.config, self.world, batch)))
+        result = finish(self.workers.learner.update(samples_for(self.config, self.world, batch)))
         clock.lap("update_s")
         canary_gap = self._publish(update + 1)
         clock.lap("publish_s")
@@ -86,12 +87,12 @@ class Driver:
     def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
         """Let the engines and graders make the batch of an update, and journal it."""
         requests = requests_for(self.config, self.world, self._ordinals(update))
-        pending = start_generating(self.parts, requests)
+        pending = start_generating(self.workers, requests)
         kill_points.reach("generate", update, self._whereabouts())
-        rollouts = in_order(requests, finish(pending))
+        rollouts = in_order(requests, finish_all(pending))
         self.watchdog.moved()
         clock.lap("generate_s")
-        batch = grade(self.parts, self.world, rollouts)
+        batch = grade(self.workers, self.world, rollouts)
         self.watchdog.moved()
         clock.lap("grade_s")
         self._journal(update, batch)
@@ -128,10 +129,10 @@ class Driver:
             raise RunStopped(f"refused twice: {second}") from None
 
     def _hand_over(self, version: int) -> float:
-        adapter = self.parts.learner.start("publish")
-        pending = [engine.start("load", adapter) for engine in self.parts.engines]
+        adapter = self.workers.learner.publish()
+        pending = [engine.load(adapter) for engine in self.workers.engines]
         kill_points.reach("publish", version, self._whereabouts())
-        gap = max(finish(pending))
+        gap = max(finish_all(pending))
         self.watchdog.moved()
         return gap
 
@@ -140,7 +141,7 @@ class Driver:
             self._checkpoint(version)
 
     def _checkpoint(self, version: int) -> None:
-        pending = self.parts.learner.start("checkpoint")
+        pending = self.workers.learner.checkpoint()
         kill_points.reach("checkpoint", version, self._whereabouts())
         frontier = version * self.config.rollout.prompts
         self.recorder.checkpoint(version, finish(pending), frontier)
@@ -151,29 +152,29 @@ class Driver:
         """Start dead parts anew, put the learner back to the last checkpoint; the update to go on with."""
         while True:
             # With no part dead, what one had published was lost with its node; publishing again makes it anew.
-            for name in self.parts.dead() or ["object store"]:
+            for name in self.workers.dead() or ["object store"]:
                 self.deaths[name] += 1
                 self.recorder.died(name, f"{why}; starting it anew")
                 if self.deaths[name] > self.config.runtime.restarts:
                     raise RunStopped(f"{name} died {self.deaths[name]} times, the last time of: {why}")
                 if name != "object store":
-                    self.parts.restart(name)
+                    self.workers.restart(name)
             self.where.clear()
             try:
-                return restore(self.run_dir, self.parts)
-            except PartDied as death:
+                return restore(self.run_dir, self.workers)
+            except WorkerDied as death:
                 why = str(death)
 
     def _whereabouts(self) -> dict[str, Whereabouts]:
         if not self.where:
-            self.where.update(self.parts.whereabouts())
+            self.where.update(self.workers.whereabouts())
         return self.where
 
 
-def restore(run: RunDir, parts: Parts) -> int:
+def restore(run: RunDir, workers: Workers) -> int:
     """Put the learner back to the newest whole checkpoint and the logs with it; returns its version."""
     version, _, _ = run.newest_whole()
-    finish(parts.learner.start("restore", *run.read_checkpoint(version)))
+    finish(workers.learner.restore(*run.read_checkpoint(version)))
     run.truncate(version)
     return version
 

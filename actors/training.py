@@ -1,4 +1,4 @@
-"""`vgrout train`: make or resume a run directory, spawn the parts, drive the run, export what is deployed.
+"""`vgrout train`: make or resume a run directory, start the workers, drive the run, export what is deployed.
 
 Invariant: everything that can be wrong with the input is checked before the run directory exists.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 from actors.evaluation import Exam, scheduled, score, write_curve
 from actors.journal.journal import Past, read
 from actors.model_card import model_card
-from actors.ray_cluster.handles import Parts, finish, spawn
-from actors.rollouts.dataset import World, data_digests, load_world
+from actors.ray_cluster.calls import finish
+from actors.ray_cluster.workers import Workers, start_workers
+from actors.rollouts.dataset import World, canary_of, data_digests, load_world
 from actors.rollouts.recorder import Recorder
 from actors.sync_driver import Driver, restore
 from learner.checkpoint import read_adapter
@@ -35,38 +36,38 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
 
     With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl).
 
-    Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many parts died.
+    Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
     check_model_path(config.model.path)
     world = load_world(config)
     fractions = reference_fractions(config)
-    parts = spawn(config, pairs=world.pairs, fractions=fractions)
+    workers = start_workers(config, canary_of(world), pairs=world.pairs, fractions=fractions)
     try:
-        run, first, past = _open(config, out, resume, parts, world_facts(config, world))
-        _drive(config, world, parts, run, first, past)
+        run, first, past = _open(config, out, resume, workers, world_facts(config, world))
+        _drive(config, world, workers, run, first, past)
         finalize(run, config)
         if curve:
-            write_curve(run, score(run, config, world, parts, scheduled(run, config), Exam()))
+            write_curve(run, score(run, config, world, workers, scheduled(run, config), Exam()))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(str(error.filename or out or resume), "a full disk", "room; then go on with --resume") from None
     except KeyboardInterrupt:
-        parts.abandon()  # the second signal: nobody is asked, everybody is ended
+        workers.abandon()  # the second signal: nobody is asked, everybody is ended
         raise
     finally:
-        parts.close()
+        workers.close()
     return run
 
 
-def _drive(config: Config, world: World, parts: Parts, run: RunDir, first: int, past: Past) -> None:
+def _drive(config: Config, world: World, workers: Workers, run: RunDir, first: int, past: Past) -> None:
     if config.runtime.mode == "sync":
-        return Driver(config, world, parts, run, past).run(first)
+        return Driver(config, world, workers, run, past).run(first)
     from actors.async_run.ray_executor import stream_run
 
     if first == 0 and not run.checkpoints():
-        Recorder(config, world, run).checkpoint(0, finish(parts.learner.start("checkpoint")), 0)
-    return stream_run(config, world, parts, run, past)
+        Recorder(config, world, run).checkpoint(0, finish(workers.learner.checkpoint()), 0)
+    return stream_run(config, world, workers, run, past)
 
 
 def world_facts(config: Config, world: World) -> dict[str, object]:
@@ -91,15 +92,15 @@ def order_digest(config: Config, world: World) -> str:
 
 
 def _open(
-    config: Config, out: Path | None, resume: Path | None, parts: Parts, facts: dict[str, object]
+    config: Config, out: Path | None, resume: Path | None, workers: Workers, facts: dict[str, object]
 ) -> tuple[RunDir, int, Past]:
     """(run directory, update to go on with, what the journal knows beyond the learner's checkpoint)."""
     if resume is None:
-        facts["initial_adapter_digest"] = finish(parts.learner.start("initial_digest"))
+        facts["initial_adapter_digest"] = finish(workers.learner.initial_digest())
         return RunDir.create(out, config, facts), 0, Past({}, [], [], [])
     run = RunDir.open(resume)
     _, _, damaged = run.newest_whole()
-    version = restore(run, parts)
+    version = restore(run, workers)
     past = read(run.path / "journal.bin", version)
     for note in [*damaged, *past.notes]:
         print(f"vgrout: {note}", file=sys.stderr, flush=True)

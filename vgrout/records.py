@@ -164,6 +164,7 @@ class Rollout:
 
     id: str
     group: int
+    index: int  # its place in the group
     problem_id: int
     mode: Mode
     prompt_ids: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Asynchronous mode on real parts: carries out what stream.py decides, through Ray, and hears what comes of it.
+"""Asynchronous mode on real workers: carries out what scheduler.py decides, through Ray, and hears what comes of it.
 
 Invariants: a batch is in the journal, on the disk, before the learner gets it, and a graded group before it may be taken; the
 adapter's bytes go from the learner to the engines through Ray's object store and never through this process; audits go from
@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
@@ -20,32 +20,36 @@ from actors.engines.adapter_check import AdapterRejected
 from actors.engines.protocol import Group, Slice
 from actors.journal.journal import Graded, Journal, Past
 from actors.ray_cluster import kill_points
-from actors.ray_cluster.handles import Parts, handles
+from actors.ray_cluster.calls import Pending, first_line
 from actors.ray_cluster.watchdog import Watchdog, Whereabouts
+from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import World
 from actors.rollouts.recorder import Recorder, samples_for
 from actors.rollouts.sampling import grade_jobs, join, requests_for
+from learner.learner import UpdateResult
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
-from vgrout.records import Rollout
+from vgrout.records import AdapterVersion, Audit, Reward, Rollout
 from vgrout.run_directory import RunDir
 from vgrout.signals import Interrupted, RunStopped, StopFlag, stop_signals
 
+T = TypeVar("T")
 
-def stream_run(config: Config, world: World, parts: Parts, run: RunDir, past: Past) -> None:
+
+def stream_run(config: Config, world: World, workers: Workers, run: RunDir, past: Past) -> None:
     """Train asynchronously, from the run's newest whole checkpoint (which the learner has been put back to) to the end.
 
     Raises Interrupted after SIGINT or SIGTERM, RunStopped below the floor of engines.
     """
     recorder = Recorder(config, world, run)
     checkpoint, state, _ = run.newest_whole()
-    stream = new_stream(config, parts.names("engine"), parts.names("grader"), checkpoint, state, past)
+    stream = new_stream(config, workers.engine_names, workers.grader_names, checkpoint, state, past)
     where: dict[str, Whereabouts] = {}
     runtime = config.runtime
     with stop_signals(runtime.stop_s) as flag, Watchdog(runtime.watchdog_s, run.path, where) as watchdog:
-        carrier = RayCarrier(config, world, parts, run, recorder, past, flag, watchdog, where)
+        carrier = RayCarrier(config, world, workers, run, recorder, past, flag, watchdog, where)
         carrier.journal.resume(stream.next_update)
         end = drive(stream, carrier)
         carrier.close()
@@ -56,7 +60,7 @@ def stream_run(config: Config, world: World, parts: Parts, run: RunDir, past: Pa
 
 
 @dataclass(frozen=True)
-class Pending:
+class Awaited:
     """A call under way: whose, and what its value means."""
 
     name: str
@@ -64,19 +68,19 @@ class Pending:
 
 
 class RayCarrier:
-    """Real parts. What groups weigh (rollouts, rewards, audits) stays here; decisions see only their keys."""
+    """Real workers. What groups weigh (rollouts, rewards, audits) stays here; decisions see only their keys."""
 
-    def __init__(self, config: Config, world: World, parts: Parts, run: RunDir, recorder: Recorder, past: Past,
+    def __init__(self, config: Config, world: World, workers: Workers, run: RunDir, recorder: Recorder, past: Past,
                  flag: StopFlag, watchdog: Watchdog, where: dict[str, Whereabouts]) -> None:  # fmt: skip
-        self.config, self.world, self.parts, self.run_dir, self.recorder = config, world, parts, run, recorder
+        self.config, self.world, self.workers, self.run_dir, self.recorder = config, world, workers, run, recorder
         self.journal = Journal(run.path / "journal.bin")
         self.sampled: dict[Key, list[Rollout]] = {}
         self.graded: dict[Key, Graded] = dict(past.groups)
-        self.adapter: Any = None  # ObjectRef of the newest published version
-        self.pending: dict[Any, Pending] = {}
+        self.adapter: Pending[AdapterVersion] | None = None  # the newest published version
+        self.pending: dict[Any, Awaited] = {}  # by ObjectRef
         self.flag, self.asked_to_stop = flag, False
         self.watchdog, self.where, self.last_tick = watchdog, where, time.monotonic()
-        where.update(parts.whereabouts())
+        where.update(workers.whereabouts())
         done = run.newest_whole()[0]
         self.progress = Progress(f"{config.arm} seed {config.seed}: update", config.train.updates, done)
 
@@ -110,7 +114,7 @@ class RayCarrier:
         """Leave the engines with nothing to sample."""
         self.journal.sync()
         self.journal.close()
-        idle = [engine.start("clear") for engine in self.parts.engines]
+        idle = [engine.clear().held for engine in self.workers.engines]
         ray.wait(idle, num_returns=len(idle), timeout=10)
 
     def do(self, action: e.Action) -> None:
@@ -119,21 +123,20 @@ class RayCarrier:
             case e.Advance(engine, groups, version):
                 self._advance(engine, groups, version)
             case e.Load(engine, version):
-                call = self.parts[engine].start("load", self.adapter)
-                self._expect(call, engine, lambda gap: [e.Loaded(engine, version, gap)])
+                assert self.adapter is not None  # the scheduler loads what was published
+                self._expect(self.workers.engine(engine).load(self.adapter), engine, lambda gap: [e.Loaded(engine, version, gap)])
                 kill_points.reach("publish", version, self.where)
             case e.Grade(grader, key):
                 rollouts = self.sampled[key]
-                call = self.parts[grader].start("grade", grade_jobs(self.world, rollouts))
+                call = self.workers.grader(grader).grade(grade_jobs(self.world, rollouts))
                 self._expect(call, grader, lambda verdicts: self._grade_done(grader, key, rollouts, verdicts))
             case e.Update(update, keys, replay, stats):
                 self._update(update, keys, replay, stats)
             case e.Publish(version):
-                (learner, *_) = handles(self.parts[e.LEARNER])
-                adapter, signed = learner.publish_signed.options(num_returns=2).remote()
+                adapter, signed = self.workers.learner.publish_signed()
                 self._expect(signed, e.LEARNER, lambda _: self._published(adapter, version))
             case e.Checkpoint(version, frontier, ahead):
-                call = self.parts[e.LEARNER].start("checkpoint")
+                call = self.workers.learner.checkpoint()
                 self._expect(call, e.LEARNER, lambda files: self._checkpoint_done(version, files, frontier, ahead))
                 kill_points.reach("checkpoint", version, self.where)
             case e.Restart(name, why):
@@ -141,7 +144,7 @@ class RayCarrier:
                 self._restart(name)
             case e.Retire(name, why):
                 self.recorder.died(name, f"{why}; going on without it")
-                self.parts.retire(name)
+                self.workers.retire(name)
                 self.where.pop(name, None)
             case e.Restore(version):
                 self._restore(version)
@@ -154,10 +157,10 @@ class RayCarrier:
             case e.End():
                 self.journal.sync()
 
-    def _expect(self, ref: Any, name: str, then: Callable[[Any], list[e.Event]]) -> None:
-        self.pending[ref] = Pending(name, then)
+    def _expect(self, call: Pending[T], name: str, then: Callable[[T], list[e.Event]]) -> None:
+        self.pending[call.held] = Awaited(name, then)
 
-    def _hear(self, ref: Any, pending: Pending) -> list[e.Event]:
+    def _hear(self, ref: Any, pending: Awaited) -> list[e.Event]:
         """The events that an answer means; a lost process as Died, once."""
         try:
             value = ray.get(ref)
@@ -169,14 +172,14 @@ class RayCarrier:
 
     def _lost(self, name: str, error: Exception) -> list[e.Event]:
         self.pending = {ref: p for ref, p in self.pending.items() if p.name != name}
-        return [e.Died(name, (str(error).strip() or type(error).__name__).splitlines()[0])]
+        return [e.Died(name, first_line(error))]
 
     def _failed(self, name: str, error: RayTaskError) -> list[e.Event]:
         """A method raised. An engine may refuse a version; what it was to load may be lost; anything else ends the run."""
         cause = error.cause
         if isinstance(cause, UserError):
             raise cause from None
-        if name in self.parts.names("engine") and isinstance(cause, AdapterRejected | ObjectLostError | RayActorError):
+        if name in self.workers.engine_names and isinstance(cause, AdapterRejected | ObjectLostError | RayActorError):
             why = str(cause).splitlines()[0]
             self.recorder.refused(name, why)
             return [e.Rejected(name, -1, why)]
@@ -184,7 +187,7 @@ class RayCarrier:
 
     def _advance(self, engine: str, groups: tuple[Key, ...], version: int) -> None:
         work = [Group(k, tuple(requests_for(self.config, self.world, range(k.ordinal, k.ordinal + 1)))) for k in groups]
-        call = self.parts[engine].start("advance", work, self.config.runtime.slice_s)
+        call = self.workers.engine(engine).advance(work, self.config.runtime.slice_s)
         self._expect(call, engine, lambda result: self._advance_done(engine, result))
         for key in groups:
             kill_points.reach("generate", key.ordinal // self.config.rollout.prompts, self.where)
@@ -193,7 +196,7 @@ class RayCarrier:
         self.sampled.update(result.finished)
         return [e.Advanced(engine, tuple(key for key, _ in result.finished), tuple(result.aborted))]
 
-    def _grade_done(self, grader: str, key: Key, rollouts: list[Rollout], verdicts: list[Any]) -> list[e.Event]:
+    def _grade_done(self, grader: str, key: Key, rollouts: list[Rollout], verdicts: list[tuple[Reward, Audit]]) -> list[e.Event]:
         graded = Graded(key, rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
         self.sampled.pop(key, None)
         self.graded[key] = graded
@@ -207,15 +210,15 @@ class RayCarrier:
         groups, began = [self.graded[key] for key in keys], time.monotonic()
         batch, ages = join(groups), Counter(str(update - group.version) for group in groups)
 
-        def done(result: Any) -> list[e.Event]:
+        def done(result: UpdateResult) -> list[e.Event]:
             extra = {**stats, "staleness": dict(ages), "replayed": replay, "update_s": round(time.monotonic() - began, 4)}
             metrics = self.recorder.update(update, batch, result, extra)
             self.progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
             return [e.Updated(update + 1)]
 
-        self._expect(self.parts[e.LEARNER].start("update", samples_for(self.config, self.world, batch)), e.LEARNER, done)
+        self._expect(self.workers.learner.update(samples_for(self.config, self.world, batch)), e.LEARNER, done)
 
-    def _published(self, adapter: Any, version: int) -> list[e.Event]:
+    def _published(self, adapter: Pending[AdapterVersion], version: int) -> list[e.Event]:
         self.adapter = adapter
         return [e.Published(version)]
 
@@ -225,20 +228,20 @@ class RayCarrier:
 
     def _restart(self, name: str) -> None:
         self.pending = {ref: p for ref, p in self.pending.items() if p.name != name}
-        self.parts.restart(name)
+        self.workers.restart(name)
 
         def up(where: Whereabouts) -> list[e.Event]:
             self.where[name] = where
             return [e.Started(name)]
 
-        self._expect(self.parts.about(name), name, up)
+        self._expect(self.workers.about(name), name, up)
 
     def _restore(self, version: int) -> None:
         newest, _, damaged = self.run_dir.newest_whole()
         if newest != version:
             raise RunStopped("; ".join(damaged) or f"checkpoint {version} is not there any more")
         self.progress.done = version
-        call = self.parts[e.LEARNER].start("restore", *self.run_dir.read_checkpoint(version))
+        call = self.workers.learner.restore(*self.run_dir.read_checkpoint(version))
         self.run_dir.truncate(version)
         self._expect(call, e.LEARNER, lambda _: [e.Restored(version)])
 

@@ -4,7 +4,6 @@ Invariants: as the vLLM engine's (digest and canary before serving, every rollou
 PEFT's own loader, so this engine is also an independent reader of the exports.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,12 +14,11 @@ from peft import PeftModel
 from torch import Tensor
 
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
+from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
-from learner.export import adapter_config
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT
 from learner.vgrad import Side
 from vgrout.config import Config
-from vgrout.lora_ranks import export_rank
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
 NAMES = {Sampling.TRAIN: "both_blocks", Sampling.DEPLOY: "deployed_block"}  # PEFT adapter names; "train" is taken by torch
@@ -44,14 +42,7 @@ class HfEngine:
         folder = Path(tempfile.mkdtemp(prefix="vgrout-adapter-"))
         try:
             peft: Any = None
-            exports = ((Sampling.TRAIN, adapter.train, 2), (Sampling.DEPLOY, adapter.deploy, adapter.deploy_blocks))
-            for sampling, data, blocks in exports:
-                place = folder / sampling
-                place.mkdir()
-                (place / "adapter_model.safetensors").write_bytes(data)
-                rank = export_rank(self.config.lora.rank, blocks)
-                about = adapter_config(self.config.model.path, rank, self.config.lora.targets)
-                (place / "adapter_config.json").write_text(json.dumps(about))
+            for sampling, place in write_exports(folder, adapter, self.config).items():
                 if peft is None:
                     base: Any = load_model(self.config.model, self.device)
                     peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[sampling])
@@ -112,23 +103,18 @@ class HfEngine:
         return [self._rollout(request, i, tokens_GT[i], logprob_GT[i], served) for i in range(len(request.seeds))]
 
     def _rollout(
-        self, request: SampleRequest, index: int, tokens_T: Tensor, logprob_T: Tensor, served: AdapterVersion
+        self, request: SampleRequest, number: int, tokens_T: Tensor, logprob_T: Tensor, served: AdapterVersion
     ) -> Rollout:
         ids = tokens_T.tolist()
         ended = self.tokenizer.eos_token_id in ids
         length = ids.index(self.tokenizer.eos_token_id) + 1 if ended else len(ids)
-        return Rollout(
-            id=f"{request.group}-{request.first + index}",
-            group=request.group,
-            problem_id=request.problem_id,
-            mode=request.mode,
-            prompt_ids=request.prompt_ids,
+        return rollout_of(
+            request,
+            number,
             completion_ids=tuple(ids[:length]),
             logprobs=tuple(logprob_T[:length].tolist()),
             text=self.tokenizer.decode(ids[:length], skip_special_tokens=True),
             finish=FinishReason.STOP if ended else FinishReason.LENGTH,
-            sampling=request.sampling,
-            seed=request.seeds[index],
             version=served.version,
             digest=served.digest,
         )

@@ -4,9 +4,13 @@ Invariant: a group comes back once: whole, with its rollouts in order, or named 
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
+from vgrout.config import Config
 from vgrout.group_records import Key
-from vgrout.records import Rollout, SampleRequest
+from vgrout.records import AdapterVersion, Rollout, SampleRequest
+
+Canary: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # (prompt ids, completion ids) of a fixed text
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,16 @@ class Slice:
     aborted: list[Key] = field(default_factory=list)
 
 
-def index_of(rollout: Rollout) -> int:
-    """Place of a rollout in its group; its id is `<group>-<index>`."""
-    return int(rollout.id.split("-")[1])
+class Engine(Protocol):
+    """What every engine can do. `load` returns the canary's gap and raises AdapterRejected where it is too large."""
+
+    def __init__(self, config: Config, canary: Canary) -> None: ...
+    def load(self, adapter: AdapterVersion) -> float: ...
+    def generate(self, requests: list[SampleRequest]) -> list[Rollout]: ...
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]: ...
+    def advance(self, groups: list[Group], slice_s: float) -> Slice: ...
+    def clear(self) -> None: ...
+    def close(self) -> None: ...
+
+
+EngineClass: TypeAlias = type[Engine]

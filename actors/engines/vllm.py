@@ -6,7 +6,6 @@ prefix cache (keyed by name) never serves another version's keys and values. A r
 served when it came in, so one number per rollout is the version of every token of it.
 """
 
-import json
 import os
 import shutil
 import time
@@ -18,11 +17,10 @@ from typing import Any
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
 from actors.engines import vllm_process as engine_core
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest, new_folder
-from actors.engines.protocol import Group, Slice, index_of
+from actors.engines.exports import rollout_of, write_exports
+from actors.engines.protocol import Group, Slice
 from actors.planning.adapter_slots import lora_limit, slots
-from learner.export import adapter_config
 from vgrout.config import Config
-from vgrout.lora_ranks import export_rank
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
 
@@ -220,7 +218,7 @@ class VllmEngine:
                 running.done.append(self._rollout(self.outputs.pop(name), request, index, running.served))
         for running in [r for r in self.running if not r.open]:
             self.running.remove(running)
-            self.slice.finished.append((running.group.key, sorted(running.done, key=index_of)))
+            self.slice.finished.append((running.group.key, sorted(running.done, key=lambda rollout: rollout.index)))
         if self.slice.finished:
             self._retire()
         return bool(self.slice.finished)
@@ -239,21 +237,16 @@ class VllmEngine:
             self.older.remove(served)
             self._drop(served)
 
-    def _rollout(self, whole: Any, request: SampleRequest, index: int, served: Served) -> Rollout:
+    def _rollout(self, whole: Any, request: SampleRequest, number: int, served: Served) -> Rollout:
         output = whole.outputs[0]
         ids = tuple(output.token_ids)
-        return Rollout(
-            id=f"{request.group}-{request.first + index}",
-            group=request.group,
-            problem_id=request.problem_id,
-            mode=request.mode,
-            prompt_ids=request.prompt_ids,
+        return rollout_of(
+            request,
+            number,
             completion_ids=ids,
             logprobs=tuple(step[token].logprob for step, token in zip(output.logprobs, ids, strict=True)),
             text=output.text,
             finish=FinishReason.STOP if output.finish_reason == "stop" else FinishReason.LENGTH,
-            sampling=request.sampling,
-            seed=request.seeds[index],
             version=served.version,
             digest=served.digest,
         )
@@ -264,15 +257,7 @@ class VllmEngine:
 
         folder = self.root / f"v{adapter.version}-{self.next_id}"
         requests = {}
-        exports = ((Sampling.TRAIN, adapter.train, 2), (Sampling.DEPLOY, adapter.deploy, adapter.deploy_blocks))
-        for sampling, data, blocks in exports:
-            place = folder / sampling
-            place.mkdir(parents=True)
-            # Not `write_peft`: nothing but this process reads the folder, and fsync would cost more than the load.
-            (place / "adapter_model.safetensors").write_bytes(data)
-            rank = export_rank(self.config.lora.rank, blocks)
-            about = adapter_config(self.config.model.path, rank, self.config.lora.targets)
-            (place / "adapter_config.json").write_text(json.dumps(about))
+        for sampling, place in write_exports(folder, adapter, self.config).items():
             requests[sampling] = LoRARequest(
                 lora_name=f"v{adapter.version}-{sampling}-{self.next_id}", lora_int_id=self.next_id, lora_path=str(place)
             )

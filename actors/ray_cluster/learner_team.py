@@ -1,4 +1,4 @@
-"""Several learners as one part: all ranks update and restore together, rank 0 publishes and checkpoints for all.
+"""Several learners as one worker: all ranks update and restore together, rank 0 publishes and checkpoints for all.
 
 Invariant: every rank has met the others before the first update, and a rank that fails ends the update of all.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from actors.ray_cluster.calls import OneActor, Pending
 from learner.learner import Learner
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, Pair
@@ -32,22 +33,22 @@ class LearnerActor(Learner):
 
 
 @dataclass(frozen=True)
-class TeamPart:
-    """Actor handles by rank, behind the two calls of any part."""
+class LearnerTeam:
+    """The actors of all ranks, by rank, as the target of one learner's calls."""
 
-    handles: tuple[Any, ...]
+    actors: tuple[Any, ...]
 
-    def start(self, method: str, *args: Any) -> Any:
-        """Submit to every rank what changes the learner, to rank 0 alone what reads it; rank 0's ObjectRef."""
-        ranks = self.handles if method in ON_ALL_RANKS else self.handles[:1]
-        pending = [getattr(handle, method).remote(*args) for handle in ranks]
+    def call(self, method: str, *args: object) -> Pending[Any]:
+        """Submit to every rank what changes the learner, to rank 0 alone what reads it; rank 0's answer."""
+        ranks = self.actors if method in ON_ALL_RANKS else self.actors[:1]
+        pending = [OneActor(actor).call(method, *args) for actor in ranks]
         return pending[0]
 
 
-def spawn_team(remotes: list[Any], config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> TeamPart:
+def start_team(classes: list[Any], config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> LearnerTeam:
     """Start one actor per remote class (with its seat's options), by rank, and let them meet."""
-    size = len(remotes)
-    handles = tuple(remote.remote(config, pairs, fractions) for remote in remotes)
-    address = ray.get(handles[0].address.remote())
-    ray.get([handle.join.remote(rank, size, address) for rank, handle in enumerate(handles)])
-    return TeamPart(handles)
+    size = len(classes)
+    actors = tuple(kind.remote(config, pairs, fractions) for kind in classes)
+    address = ray.get(actors[0].address.remote())
+    ray.get([actor.join.remote(rank, size, address) for rank, actor in enumerate(actors)])
+    return LearnerTeam(actors)

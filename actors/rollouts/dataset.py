@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.engines.protocol import Canary
 from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer
+from learner.vgrad import tokenize_pairs
 from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
 from sandbox.problems.novel_markers import render_novel
@@ -106,6 +108,12 @@ def _demonstrations(
             "teacher.path", f"{config.teacher.path} (no rollout of a training problem under its mode)", "at least one"
         )
     return found
+
+
+def canary_of(world: World) -> Canary:
+    """The fixed text by which engines check an adapter: prompt and clean side of the first pair, as the learner has it."""
+    side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
+    return side.prompt_ids, side.completion_ids
 
 
 def data_digests(config: Config) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from actors.engines.protocol import index_of
 from actors.journal.journal import Graded
-from actors.ray_cluster.handles import Parts, finish
+from actors.ray_cluster.calls import Pending, finish_all
+from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import World
 from actors.rollouts.groups import demonstrations, shown
 from actors.rollouts.recorder import GradedRollouts
@@ -39,26 +39,26 @@ def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRe
     return requests
 
 
-def start_generating(parts: Parts, requests: list[SampleRequest]) -> list[Any]:
+def start_generating(workers: Workers, requests: list[SampleRequest]) -> list[Pending[list[Rollout]]]:
     """Give every engine its share of the requests."""
-    engines = parts.engines
+    engines = workers.engines
     shares = [requests[i :: len(engines)] for i in range(len(engines))]
-    return [engine.start("generate", share) for engine, share in zip(engines, shares, strict=True)]
+    return [engine.generate(share) for engine, share in zip(engines, shares, strict=True)]
 
 
 def in_order(requests: list[SampleRequest], shares: list[list[Rollout]]) -> list[Rollout]:
     """The engines' rollouts in request order."""
     place = {(r.group, r.first + i): n for n, r in enumerate(requests) for i in range(len(r.seeds))}
     rollouts = [rollout for share in shares for rollout in share]
-    return sorted(rollouts, key=lambda r: (place[r.group, index_of(r)], index_of(r)))
+    return sorted(rollouts, key=lambda r: (place[r.group, r.index], r.index))
 
 
-def grade(parts: Parts, world: World, rollouts: list[Rollout]) -> GradedRollouts:
+def grade(workers: Workers, world: World, rollouts: list[Rollout]) -> GradedRollouts:
     """Grade rollouts on all graders, in order."""
-    jobs, count = grade_jobs(world, rollouts), len(parts.graders)
-    pending = [grader.start("grade", jobs[i::count]) for i, grader in enumerate(parts.graders)]
+    jobs, count = grade_jobs(world, rollouts), len(workers.graders)
+    pending = [grader.grade(jobs[i::count]) for i, grader in enumerate(workers.graders)]
     verdicts: list[Any] = [None] * len(jobs)
-    for i, share in enumerate(finish(pending)):
+    for i, share in enumerate(finish_all(pending)):
         verdicts[i::count] = share
     return GradedRollouts(rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
 

@@ -35,7 +35,7 @@ def test_train_as_a_submitted_job(tmp_path):
 
 @pytest.mark.slow
 def test_three_nodes_one_lost_under_way_and_the_export_fetched(tmp_path):
-    """Parts on all three nodes; the node of the learner or of the engine is killed while an update is being sampled."""
+    """Workers on all three nodes; the node of the learner or of the engine is killed while an update is being sampled."""
     out, moments = tmp_path / "run", tmp_path / "moments"
     moments.mkdir()
     (moments / "hold-generate-1").touch()

@@ -34,10 +34,10 @@ def adapter(run):
 
 def test_a_run_without_ray_with_all_audits_flipped_ends_in_the_same_bytes(in_ray, config, tmp_path, monkeypatch):
     """Same seed, other backend, every audit label inverted: the learner cannot know."""
-    from actors.ray_cluster import handles as parts
+    from actors.ray_cluster.workers import GraderWorker
     from actors.training import train
 
-    honest = parts.GraderPart.grade
+    honest = GraderWorker.grade
 
     def flipped(self, jobs):
         return [
@@ -45,7 +45,7 @@ def test_a_run_without_ray_with_all_audits_flipped_ends_in_the_same_bytes(in_ray
             for reward, a in honest(self, jobs)
         ]
 
-    monkeypatch.setattr(parts.GraderPart, "grade", flipped)
+    monkeypatch.setattr(GraderWorker, "grade", flipped)
     run = train(config, tmp_path / "local")
     assert adapter(run) == adapter(in_ray)
     assert (run.path / "deploy/adapter_model.safetensors").read_bytes() == (

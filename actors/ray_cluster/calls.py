@@ -1,0 +1,101 @@
+"""A call to a worker: to an object in this process, to a Ray actor, or to a team of actors; and its value.
+
+Invariant: starting a call never blocks under Ray. What it returns can be handed to another worker's call unfinished, and then
+travels once, through Ray's object store.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from actors.engines.adapter_check import AdapterRejected
+from vgrout.errors import UserError
+
+T = TypeVar("T")
+
+
+class WorkerDied(RuntimeError):
+    """A worker's process is gone; `Workers.restart` starts a new one."""
+
+
+@dataclass(frozen=True)
+class Pending(Generic[T]):
+    """A call under way. `held` is its value (in this process) or the ObjectRef of it (under Ray)."""
+
+    held: Any
+
+    @property
+    def remote(self) -> bool:
+        """Whether the value is still to be fetched."""
+        return type(self.held).__name__ == "ObjectRef"  # by name, so that runs without Ray never import it
+
+
+class Target(Protocol):
+    """Where the calls of one worker go."""
+
+    @property
+    def actors(self) -> tuple[Any, ...]:
+        """The Ray actor handles behind it: one, several (a learner team), or none in this process."""
+        ...
+
+    def call(self, method: str, *args: object) -> Pending[Any]:
+        """Start a call; arguments may be Pending themselves."""
+        ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A plain object in this process; a call is over when it returns."""
+
+    instance: object
+    actors: tuple[Any, ...] = ()
+
+    def call(self, method: str, *args: object) -> Pending[Any]:
+        """Call the method."""
+        return Pending(getattr(self.instance, method)(*_held(args)))
+
+
+@dataclass(frozen=True)
+class OneActor:
+    """One Ray actor."""
+
+    handle: Any
+
+    @property
+    def actors(self) -> tuple[Any, ...]:
+        """Its handle."""
+        return (self.handle,)
+
+    def call(self, method: str, *args: object) -> Pending[Any]:
+        """Submit the call."""
+        return Pending(getattr(self.handle, method).remote(*_held(args)))
+
+
+def finish(pending: Pending[T]) -> T:
+    """The value of a call. Raises what the method raised, WorkerDied for a lost process."""
+    return finish_all([pending])[0]
+
+
+def finish_all(pending: list[Pending[T]]) -> list[T]:
+    """The values of calls, in order. Raises as `finish` does."""
+    if not any(one.remote for one in pending):
+        return [one.held for one in pending]
+    import ray
+    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+
+    try:
+        return ray.get([one.held for one in pending])
+    except (RayActorError, ObjectLostError) as error:
+        raise WorkerDied(first_line(error)) from None
+    except RayTaskError as error:
+        if isinstance(error.cause, RayActorError | ObjectLostError):  # it was handed what a dead worker should have made
+            raise WorkerDied(first_line(error.cause)) from None
+        raise (error.cause if isinstance(error.cause, UserError | AdapterRejected) else error) from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _held(args: tuple[object, ...]) -> list[object]:
+    return [one.held if isinstance(one, Pending) else one for one in args]
