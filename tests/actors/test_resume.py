@@ -12,7 +12,7 @@ from vgrout.run_directory import RunDir
 
 def graded(ordinal: int, version: int = 0, attempt: int = 0) -> Graded:
     rollout = Rollout(
-        id=f"{ordinal}-0", group=ordinal, problem_id=7, mode=Mode.SENTINEL, prompt_ids=(1, 2), completion_ids=(3, 4, 5),
+        id=f"{ordinal}-0", group=ordinal, index=0, problem_id=7, mode=Mode.SENTINEL, prompt_ids=(1, 2), completion_ids=(3, 4, 5),
         logprobs=(-0.1, -1 / 3, -2e-30), text="é\n", finish=FinishReason.STOP, sampling=Sampling.TRAIN, seed=2**62,
         version=version, digest="ab",
     )  # fmt: skip
