@@ -20,7 +20,7 @@ from actors.sync_driver import Driver, restore
 from learner.checkpoint import read_adapter
 from learner.export import adapter_config, peft_bytes, write_peft
 from learner.model import check_model_path
-from vgrout.config import Config
+from vgrout.config import Config, MatchedGate
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
 from vgrout.lora_ranks import BLOCKS, export_rank
@@ -112,11 +112,15 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
 
     Raises UserError where the run has no shares or another seed.
     """
-    if not config.gate.reference_run:
+    gate = config.gate
+    if not isinstance(gate, MatchedGate) or not gate.reference_run:
         return []
-    run = RunDir.open(Path(config.gate.reference_run))
-    if run.config().seed != config.seed:
-        raise UserError("gate.reference_run", f"a run of seed {run.config().seed}", f"seed {config.seed}")
+    run = RunDir.open(Path(gate.reference_run))
+    other = run.config()
+    if other.seed != config.seed:
+        raise UserError("gate.reference_run", f"a run of seed {other.seed}", f"seed {config.seed}")
+    if gate.reference_arm not in ("", other.arm):
+        raise UserError("gate.reference_run", f"a run of {other.arm}", f"{gate.reference_arm} (gate.reference_arm)")
     rows = run.read("metrics.jsonl")
     if len(rows) < config.train.updates:
         raise UserError("gate.reference_run", f"{len(rows)} updates in {run.path}", f"at least {config.train.updates}")

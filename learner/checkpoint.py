@@ -17,6 +17,7 @@ from learner.gate import Band, ScoreHistory
 from learner.lora2r import Factors, Lora2r, initial_factors
 from learner.optimizer import Optimizer
 from learner.router import Refresh, Router
+from vgrout.config import QuantileGate
 from vgrout.errors import UserError
 from vgrout.files import sha256
 from vgrout.records import AdapterVersion
@@ -107,7 +108,7 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
     if "refresh" in extra:
         lower, upper, overlap = extra["refresh"]
         router.refresh = Refresh(moments["v_MR"], Band(lower, upper), overlap)
-    if "history" in extra:
+    if "history" in extra and isinstance(router.config, QuantileGate):
         updates = tuple(tuple(scores) for scores in extra["history"])
         router.history = ScoreHistory(router.config.half_life, updates)
     return about["version"]

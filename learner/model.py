@@ -22,9 +22,9 @@ from learner.model_head import body, head
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
+from vgrout.token_limits import CHUNK_TOKENS
 
 HUB_S = 10  # for the hub to say that a model is there
-CHUNK_TOKENS = 1024  # completion tokens whose logits exist at one time
 
 
 class Tokens(Protocol):

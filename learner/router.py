@@ -17,7 +17,7 @@ from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_ban
 from learner.lora2r import Lora2r
 from learner.model import Tokens
 from learner.vgrad import PairTokens, cross_fit, haar, probe_pairs, score, v_grad
-from vgrout.config import GateConfig
+from vgrout.config import GateConfig, MatchedGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel
 
 
@@ -45,11 +45,12 @@ class Router:
 
     def score(self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int) -> Tensor:
         """score_G: the cosine of each item's c-probe with v_grad. A pinned gate scores nothing: NaN."""
-        config, initial = self.config, self.config.probe_policy == "initial"
-        if config.rule == "pinned":
+        config = self.config
+        if isinstance(config, PinnedGate):
             return torch.full((len(items),), torch.nan)
-        if self.refresh is None or (update % config.refresh_every == 0 and not initial):
-            self.refresh = self.team.same(self._refreshed(model, lora, initial))
+        if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
+            self.refresh = self.team.same(self._refreshed(model, lora, config))
+        initial = config.probe_policy == "initial"
         assert self.refresh is not None
         v_MR = self.refresh.v_MR
         return self.team.assemble(
@@ -59,20 +60,21 @@ class Router:
     def label(self, score_G: Tensor, update: int) -> list[GateLabel]:
         """Gate labels of a batch that was scored."""
         config = self.config
-        if config.rule == "pinned":
+        if isinstance(config, PinnedGate):
             return [config.pin] * len(score_G)
-        if config.band == "matched":
+        if isinstance(config, MatchedGate):
             row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
             return label_by_fractions(score_G, row)
         assert self.refresh is not None
-        if config.band == "quantile":
+        if isinstance(config, QuantileGate):
             self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)
             self.refresh.band = self.history.band(config.quantiles)
         return label(score_G, self.refresh.band)
 
-    def _refreshed(self, model: nn.Module, lora: Lora2r, initial: bool) -> Refresh:
-        probed = probe_pairs(model, lora, self.pairs, initial=initial, budget=self.micro_tokens)
-        random = haar(len(lora.modules), lora.rank, self.seed) if self.config.direction == "haar" else None
+    def _refreshed(self, model: nn.Module, lora: Lora2r, config: ScoringGate) -> Refresh:
+        probed = probe_pairs(model, lora, self.pairs, initial=config.probe_policy == "initial", budget=self.micro_tokens)
+        random = haar(len(lora.modules), lora.rank, self.seed) if isinstance(config, MatchedGate) else None
         v_MR = v_grad(probed.hack_PMR, probed.clean_PMR) if random is None else random
         overlap = 1.0 if self.refresh is None else (v_MR * self.refresh.v_MR).sum(-1).mean().item()
-        return Refresh(v_MR, pair_band(*cross_fit(probed, random), self.config.upper_scale), overlap)
+        scale = 1.0 if isinstance(config, QuantileGate) else config.upper_scale  # a quantile gate's band is set in `label`
+        return Refresh(v_MR, pair_band(*cross_fit(probed, random), scale), overlap)

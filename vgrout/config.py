@@ -1,20 +1,42 @@
-"""The whole configuration of a run as frozen dataclasses, read from TOML, overlaid by an arm and by `--set`.
+"""The whole configuration of a run: its sections, the rules across sections, and how presets, arms and `--set` make one.
 
-Invariant: a `Config` that exists is valid; every field is read by some code, and every unknown key or wrong type is a
-UserError that names file and field. No torch, ray or vllm here.
+Invariant: a `Config` from `load` or `from_dict` is valid; every unknown key, wrong type or value out of range is a UserError
+that names file and field. No torch, ray or vllm here.
 """
 
 import dataclasses
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pydantic.dataclasses import dataclass
+
+from vgrout.config_gate import RULES, GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
+from vgrout.config_runtime import RuntimeConfig
+from vgrout.config_sections import (
+    PROJECTIONS,
+    DataConfig,
+    EvalConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    RolloutConfig,
+    TeacherConfig,
+    TrainConfig,
+)
 from vgrout.errors import UserError
+from vgrout.fields import STRICT, fields_of, option, required
 from vgrout.lora_ranks import export_rank
-from vgrout.records import LOOPHOLES, GateLabel, Mode
-from vgrout.toml_dataclass import build, merge, parse_set, read_toml
+from vgrout.named_files import find, find_arm, is_path
+from vgrout.toml_tables import merge, parse_set, read_toml
+from vgrout.validate import validate
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+__all__ = [
+    "PROJECTIONS", "Config", "DataConfig", "EvalConfig", "GateConfig", "LoraConfig", "MatchedGate", "ModelConfig",
+    "ObjectiveConfig", "OptimConfig", "PairsGate", "PinnedGate", "QuantileGate", "RolloutConfig", "RuntimeConfig",
+    "ScoringGate", "TeacherConfig", "TrainConfig", "from_dict", "load",
+]  # fmt: skip
+
 PATH_FIELDS = (
     ("model", "path"),
     ("data", "train"),
@@ -23,235 +45,120 @@ PATH_FIELDS = (
     ("gate", "reference_run"),
     ("teacher", "path"),
 )
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it becomes part of a folder's name
+DEFAULT_ARM = "routev"
+DEFAULT_SEED = 41
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """The base model: a Hugging Face id, or a path that starts with `./`, `../`, `/` or `~`."""
-
-    path: str
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Problems and pairs. `validation` training ids (a seeded draw) are never trained on: tuning looks only at them.
-
-    Of the pairs, those with a tag in `pair_tags` are used (none named: all); one of a `held_out` mode among them is an error.
-    """
-
-    train: str
-    test: str
-    pairs: str
-    validation: int = 0
-    modes: tuple[Mode, ...] = LOOPHOLES
-    pair_tags: tuple[str, ...] = ()
-    held_out: tuple[Mode, ...] = ()
-    loopholes: bool = True
-
-
-@dataclass(frozen=True)
-class LoraConfig:
-    """lora2r: `rank` is the rank r of one block; `deploy` says which blocks the deploy export holds."""
-
-    rank: int = 32
-    targets: tuple[str, ...] = PROJECTIONS
-    deploy: Literal["deployed", "both"] = "deployed"
-
-    @property
-    def deployed_blocks(self) -> int:
-        """Blocks that the deploy export holds: 1, or 2 where an arm deploys all of the adapter."""
-        return 2 if self.deploy == "both" else 1
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """How a rollout's score becomes a gate label.
-
-    `rule = "pinned"` gives every rollout the label `pin`; `rule = "banded"` compares its score with a band: `pairs`
-    (cross-fitted on the authored pairs), `quantile` (rolling quantiles of live scores) or `matched` (the label fractions
-    of `reference_run`, update by update, or `fractions` where no run is named, by quantiles of this run's own scores).
-    """
-
-    rule: Literal["pinned", "banded"] = "banded"
-    pin: GateLabel = GateLabel.CLEAN
-    direction: Literal["pairs", "haar"] = "pairs"
-    band: Literal["pairs", "quantile", "matched"] = "pairs"
-    upper_scale: float = 0.4
-    quantiles: tuple[float, ...] = (0.2, 0.8)
-    half_life: float = 2.0
-    fractions: tuple[float, ...] = (0.5, 0.2, 0.3)
-    reference_run: str = ""
-    refresh_every: int = 4
-    probe_policy: Literal["current", "initial"] = "initial"
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """Dr.GRPO: `kl` weighs the k3 term to the frozen start, `clip` is PPO's epsilon, `epochs` the steps per batch,
-    `importance_cap` truncates the per-token weight of the learner's policy over the engine's."""
-
-    baseline: Literal["group", "unrouted"] = "group"
-    kl: float = 0.0
-    clip: float = 0.2
-    importance_cap: float = 2.0
-    epochs: int = 1
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with linear warm-up and cosine decay; `weight_decay` pulls A, B towards A0, B0."""
-
-    lr: float = 7e-5
-    betas: tuple[float, ...] = (0.9, 0.99)
-    warmup: int = 10
-    weight_decay: float = 0.0
-    grad_clip: float = 1.0
-
-
-@dataclass(frozen=True)
-class RolloutConfig:
-    """What is sampled for one update: `prompts` groups of `samples` completions; `deploy_fraction` of the samples of
-    every group are written by the deployed block alone; `hint_free_share` of the prompts, drawn anew for every update, are
-    shown without their hint and graded without their flaw (`gt_only`)."""
-
-    prompts: int = 16
-    samples: int = 16
-    temperature: float = 1.0
-    max_new_tokens: int = 1024
-    prompt_limit: int = 1536
-    deploy_fraction: float = 0.0
-    hint_free_share: float = 0.0
-
-
-@dataclass(frozen=True)
-class TeacherConfig:
-    """Cached teacher rollouts (JSON Lines, see `vgrout.teacher_file`): before update `until`, `per_prompt` of the samples of a
-    group are the teacher's, and prompts are drawn from the problems that it covers. No path: no teacher."""
-
-    path: str = ""
-    per_prompt: int = 1
-    until: int = 0
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Length of the run, checkpoint interval (updates), the token budget of one micro-batch, and whether the learner
-    keeps only the inputs of its layers and computes the rest again in the backward pass (less memory, same gradients)."""
-
-    updates: int = 200
-    checkpoint_every: int = 10
-    micro_tokens: int = 16384
-    gradient_checkpointing: bool = False
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Deploy evaluation: `samples` completions per test problem at `temperature`, from one fixed generation seed."""
-
-    temperature: float = 0.7
-    samples: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class RuntimeConfig:
-    """Where the parts run: `ray` actors or `local` in this process; `vllm` or `hf` engines; how many, each over `engine_tp`
-    tensor-parallel processes; `graders` per node; GPUs per learner and per process of an engine (fractions share one);
-    `placement` packs engines and learners on few nodes or spreads them over many; `engine_memory` is the share of its
-    GPU's memory that an engine takes; `max_lora_rank = 0` takes the smallest that holds both blocks.
-
-    `mode = "sync"`: generation, grading and update in turn; `"async"`: engines sample while the learner updates, with
-    rollouts at most `max_staleness` versions old when they are consumed, engines looking up from their work every
-    `slice_s` seconds. A part is restarted `restarts` times at most; an engine that owes an answer for `suspect_s` gets no
-    new work and after `dead_s` counts as dead; with fewer than `engine_floor` engines left the run stops, resumable. When
-    nothing has moved for `watchdog_s`, the stacks of all actors are written into the run directory.
-    After SIGINT or SIGTERM the running update has `stop_s` to end in; then the run ends where it is, resumable."""
-
-    backend: Literal["ray", "local"] = "ray"
-    mode: Literal["sync", "async"] = "sync"
-    max_staleness: int = 1
-    slice_s: float = 0.25
-    restarts: int = 3
-    engine_floor: int = 1
-    suspect_s: float = 60.0
-    dead_s: float = 300.0
-    watchdog_s: float = 600.0
-    stop_s: float = 240.0
-    engine: Literal["vllm", "hf"] = "vllm"
-    engines: int = 1
-    engine_tp: int = 1
-    learners: int = 1
-    graders: int = 2
-    grade_deadline_s: float = 10.0
-    jail: Literal["auto", "L1", "L2", "L3"] = "auto"
-    learner_threads: int = 1
-    placement: Literal["pack", "spread"] = "pack"
-    engine_gpus: float = 0.0
-    learner_gpus: float = 0.0
-    engine_memory: float = 0.5
-    max_lora_rank: int = 0
-    max_num_seqs: int = 256
-    kv_cache_mib: int = 256
-    canary_tolerance: float = 1e-3
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Config:
-    """Everything that decides a run, but for its seed's consequences: those follow from `seed` by named streams."""
+    """Everything that decides a run. Random choices follow from `seed` by named streams (vgrout/seeds.py)."""
 
-    preset: str
-    arm: str
-    seed: int
-    model: ModelConfig
-    data: DataConfig
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    gate: GateConfig = field(default_factory=GateConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    eval: EvalConfig = field(default_factory=EvalConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    preset: str = required("The name of the preset; by default that of its file.", pattern=NAME, max_length=100)
+    arm: str = required("The arm that was laid over the preset (routev unless one is given).", pattern=NAME, max_length=100)
+    seed: int = required("The seed of every random choice (41 unless one is given).", ge=0, le=2**63 - 1)
+    model: ModelConfig = required("The base model.")
+    data: DataConfig = required("Problems and pairs.")
+    lora: LoraConfig = option(LoraConfig(), "The adapter.")
+    gate: GateConfig = option(PairsGate(), "How scores become gate labels.", discriminator="rule")
+    objective: ObjectiveConfig = option(ObjectiveConfig(), "The objective.")
+    optim: OptimConfig = option(OptimConfig(), "The optimizer.")
+    rollout: RolloutConfig = option(RolloutConfig(), "What is sampled.")
+    teacher: TeacherConfig = option(TeacherConfig(), "Cached teacher rollouts.")
+    train: TrainConfig = option(TrainConfig(), "The length of the run.")
+    eval: EvalConfig = option(EvalConfig(), "Evaluation.")
+    runtime: RuntimeConfig = option(RuntimeConfig(), "Where the parts run.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, in field order."""
         return dataclasses.asdict(self)
 
+    def check(self) -> None:
+        """Raise UserError for sections that do not go together."""
+        samples, teacher = self.rollout.samples, self.teacher
+        if teacher.path and teacher.per_prompt >= samples:
+            wanted = f"1 to {samples - 1}, so that a group has a student"
+            raise UserError("teacher.per_prompt", str(teacher.per_prompt), wanted)
+        fraction = self.rollout.deploy_fraction
+        for students in {samples, samples - teacher.per_prompt if teacher.path else samples}:
+            if 0 < fraction < 1 and round(students * fraction) in (0, students):
+                found = f"{fraction:g}, which rounds to {round(students * fraction)} of {students} rollouts of a group"
+                raise UserError("rollout.deploy_fraction", found, "0, 1, or a share that leaves rollouts on both sides")
+        limit = self.runtime.max_lora_rank
+        if limit and limit < export_rank(self.lora.rank):
+            need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"
+            raise UserError("lora.rank", str(self.lora.rank), f"at most {limit // export_rank(1)}: {need}")
 
-def load(path: Path, *, arm: str | None = None, seed: int | None = None, sets: list[str] | None = None) -> Config:
-    """Read a preset (TOML, or a run's resolved `config.json`-shaped TOML), overlay the arm file and `--set a.b=c`.
 
+def load(preset: Path | str, *, arm: str | None = None, seed: int | None = None, sets: list[str] | None = None) -> Config:
+    """Read a preset (a TOML file, or the name of a packaged one), lay the arm over it, then every `--set a.b=c`.
+
+    A preset may inherit: `extends = "qwen3-4b"` (a name, or a path relative to its file). Arms are looked for in the folder
+    `arms` beside the preset, then among the packaged ones; an arm may also be given as a path to its file.
     Relative paths in a file are relative to that file; those of `--set` to the working directory.
     Raises UserError naming file and field.
     """
-    table = read_toml(path)
-    _resolve_paths(table, path.parent)
-    name = arm or table.get("arm") or "routev"
-    arm_path = path.parent / "arms" / f"{name}.toml"
-    if not arm_path.is_file():
-        known = ", ".join(sorted(p.stem for p in arm_path.parent.glob("*.toml"))) or f"a file in {arm_path.parent}"
-        raise UserError("--arm" if arm else f"{path}: arm", repr(name), f"one of {known}")
-    overlay = read_toml(arm_path)
-    _resolve_paths(overlay, arm_path.parent)
-    _check_overlay(overlay, arm_path)
-    table = merge(table, overlay)
-    for text in sets or []:
-        change = parse_set(text)
-        _resolve_paths(change, Path.cwd())
-        table = merge(table, change)
-    table["arm"] = name
-    table.setdefault("preset", path.stem)
-    table["seed"] = seed if seed is not None else table.get("seed", 41)
+    path = find("", preset)
+    table = read_preset(path)
+    changes = [_parse_set(text) for text in sets or []]
+    name, arm_path = find_arm(path, arm or table.pop("arm", DEFAULT_ARM), "--arm" if arm else f"{path}: arm")
+    for change in [_read_arm(arm_path), *changes]:
+        table = _overlay(table, change)
+    if seed is not None and any(change.get("seed", seed) != seed for change in changes):
+        raise UserError("--set seed", f"another seed than --seed {seed}", "one of the two")
+    table |= {"arm": name, "seed": seed if seed is not None else table.get("seed", DEFAULT_SEED)}
     return from_dict(table, str(path))
 
 
 def from_dict(table: dict[str, Any], where: str) -> Config:
     """Build and check a Config from plain nested dicts. Raises UserError naming the field."""
-    config = build(Config, table, where, "")
-    _check(config, where)
-    return config
+    gate = table.get("gate", {})
+    if isinstance(gate, dict) and "rule" not in gate:
+        table = {**table, "gate": {"rule": "pairs", **gate}}
+    return validate(Config, table, where)
+
+
+def read_preset(path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A preset's table with what it inherits, its paths made absolute. Raises UserError, also for a circle of `extends`."""
+    if path.resolve() in heirs:
+        raise UserError(f"{path}: extends", "a circle: this preset inherits from itself", "a chain that ends")
+    table = read_toml(path)
+    _resolve_paths(table, path.parent)
+    table.setdefault("preset", path.stem)
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    if not isinstance(parent, str) or not parent:
+        raise UserError(f"{path}: extends", repr(parent), "the name of a packaged preset, or the path of a TOML file")
+    base = find("", path.parent / parent if is_path(parent) else parent, f"{path}: extends")
+    return _overlay(read_preset(base, (*heirs, path.resolve())), table)
+
+
+def _overlay(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`change` laid over `table`. Another gate rule keeps only those of the values below it that it has, too."""
+    gate, new = table.get("gate"), change.get("gate")
+    if isinstance(gate, dict) and isinstance(new, dict) and new.get("rule") in RULES:
+        known = fields_of(RULES[new["rule"]])
+        table = {**table, "gate": {key: value for key, value in gate.items() if key in known}}
+    return merge(table, change)
+
+
+def _parse_set(text: str) -> dict[str, Any]:
+    change = parse_set(text)
+    for key, flag in (("arm", "--arm"), ("extends", "a preset with `extends`")):
+        if key in change:
+            raise UserError(f"--set {text}", f"a change of `{key}`", flag)
+    _resolve_paths(change, Path.cwd())
+    return change
+
+
+def _read_arm(path: Path) -> dict[str, Any]:
+    overlay = read_toml(path)
+    _resolve_paths(overlay, path.parent)
+    for key in ("arm", "preset", "seed", "extends"):
+        if key in overlay:
+            raise UserError(f"{path}: {key}", f"a key `{key}`", "only the sections that make this arm (gate, lora, data, ...)")
+    return overlay
 
 
 def _resolve_paths(table: dict[str, Any], base: Path) -> None:
@@ -261,85 +168,7 @@ def _resolve_paths(table: dict[str, Any], base: Path) -> None:
         if not isinstance(value, str) or not value:
             continue
         if section != "model" or value.startswith(("./", "../", "/", "~")):
-            table[section][key] = str((base / Path(value).expanduser()).resolve())
-
-
-def _check_overlay(overlay: dict[str, Any], path: Path) -> None:
-    if "arm" in overlay or "preset" in overlay:
-        raise UserError(str(path), "a key `arm` or `preset`", "only the sections that make this arm (gate, lora, data, ...)")
-
-
-def _check(config: Config, where: str) -> None:
-    """Rules across fields and ranges, each with its own message."""
-
-    def need(ok: bool, name: str, found: Any, expected: str) -> None:
-        if not ok:
-            raise UserError(f"{where}: {name}", repr(found), expected)
-
-    c = config
-    for name, value in [
-        ("lora.rank", c.lora.rank), ("rollout.prompts", c.rollout.prompts), ("rollout.samples", c.rollout.samples),
-        ("rollout.max_new_tokens", c.rollout.max_new_tokens), ("train.micro_tokens", c.train.micro_tokens),
-        ("rollout.prompt_limit", c.rollout.prompt_limit), ("train.checkpoint_every", c.train.checkpoint_every),
-        ("gate.refresh_every", c.gate.refresh_every), ("objective.epochs", c.objective.epochs),
-        ("eval.samples", c.eval.samples),
-        ("runtime.engines", c.runtime.engines), ("runtime.learners", c.runtime.learners), ("runtime.graders", c.runtime.graders),
-        ("runtime.learner_threads", c.runtime.learner_threads), ("runtime.max_num_seqs", c.runtime.max_num_seqs),
-        ("runtime.engine_tp", c.runtime.engine_tp),
-    ]:  # fmt: skip
-        need(value >= 1, name, value, "at least 1")
-    need(c.train.updates >= 0, "train.updates", c.train.updates, "at least 0")
-    need(c.data.validation >= 0, "data.validation", c.data.validation, "at least 0")
-    need(c.optim.lr >= 0, "optim.lr", c.optim.lr, "at least 0")
-    need(c.rollout.temperature > 0, "rollout.temperature", c.rollout.temperature, "above 0 (the objective needs a density)")
-    need(c.eval.temperature >= 0, "eval.temperature", c.eval.temperature, "at least 0")
-    need(0 <= c.rollout.deploy_fraction <= 1, "rollout.deploy_fraction", c.rollout.deploy_fraction, "between 0 and 1")
-    need(0 <= c.rollout.hint_free_share <= 1, "rollout.hint_free_share", c.rollout.hint_free_share, "between 0 and 1")
-    need((c.teacher.until > 0) == bool(c.teacher.path), "teacher.until", c.teacher.until, "at least 1 with teacher.path, else 0")
-    limit = c.rollout.samples - 1
-    need(
-        not c.teacher.path or 1 <= c.teacher.per_prompt <= limit,
-        "teacher.per_prompt", c.teacher.per_prompt, f"1 to {limit}, so that a group has a student",
-    )  # fmt: skip
-    need(len(c.optim.betas) == 2, "optim.betas", c.optim.betas, "two numbers")
-    need(
-        len(c.gate.quantiles) == 2 and 0 <= c.gate.quantiles[0] <= c.gate.quantiles[1] <= 1,
-        "gate.quantiles", c.gate.quantiles, "two numbers, 0 <= lower <= upper <= 1",
-    )  # fmt: skip
-    need(
-        len(c.gate.fractions) == 3 and abs(sum(c.gate.fractions) - 1) < 1e-6 and min(c.gate.fractions) >= 0,
-        "gate.fractions", c.gate.fractions, "three shares (clean, mid, hack) that sum to 1",
-    )  # fmt: skip
-    need(Mode.GT_ONLY not in c.data.modes, "data.modes", c.data.modes, "loopholes only; data.loopholes=false turns all off")
-    need(len(c.data.modes) >= 1, "data.modes", c.data.modes, "at least one loophole")
-    need(c.runtime.learners == 1 or c.runtime.backend == "ray", "runtime.learners", c.runtime.learners, "1 with backend local")
-    for name in ("learner_gpus", "engine_gpus"):
-        share = getattr(c.runtime, name)
-        need(
-            0 <= share <= 1, f"runtime.{name}", share, "0 (CPU), 1, or a share of one GPU (more by learners, engines, engine_tp)"
-        )
-    need(
-        c.runtime.engine_tp == 1 or (c.runtime.engine == "vllm" and c.runtime.engine_gpus in (0, 1)),
-        "runtime.engine_tp", c.runtime.engine_tp, "1, or engine vllm with whole GPUs (engine_gpus = 1) or on the CPU (0)",
-    )  # fmt: skip
-    need(c.runtime.mode == "sync" or c.runtime.backend == "ray", "runtime.mode", c.runtime.mode, "sync with backend local")
-    need(c.runtime.max_staleness >= 0, "runtime.max_staleness", c.runtime.max_staleness, "at least 0")
-    need(c.runtime.restarts >= 0, "runtime.restarts", c.runtime.restarts, "at least 0")
-    need(
-        1 <= c.runtime.engine_floor <= c.runtime.engines, "runtime.engine_floor", c.runtime.engine_floor,
-        f"between 1 and runtime.engines ({c.runtime.engines})",
-    )  # fmt: skip
-    need(
-        0 < c.runtime.suspect_s <= c.runtime.dead_s, "runtime.suspect_s", c.runtime.suspect_s,
-        f"above 0, at most runtime.dead_s ({c.runtime.dead_s:g})",
-    )  # fmt: skip
-    need(c.runtime.slice_s > 0, "runtime.slice_s", c.runtime.slice_s, "above 0")
-    need(c.runtime.watchdog_s > 0, "runtime.watchdog_s", c.runtime.watchdog_s, "above 0")
-    need(c.runtime.stop_s > 0, "runtime.stop_s", c.runtime.stop_s, "above 0")
-    need(0 < c.runtime.engine_memory <= 1, "runtime.engine_memory", c.runtime.engine_memory, "above 0, at most 1")
-    need(c.gate.half_life > 0, "gate.half_life", c.gate.half_life, "above 0 updates")
-    limit = c.runtime.max_lora_rank
-    need(
-        limit == 0 or limit >= export_rank(c.lora.rank), "lora.rank", c.lora.rank,
-        f"at most {limit // 4}: both blocks export at rank 4r and runtime.max_lora_rank is {limit}",
-    )  # fmt: skip
+            try:
+                table[section][key] = str((base / Path(value).expanduser()).resolve())
+            except (RuntimeError, ValueError, OSError) as error:  # no home of that user, a null byte, a name that is too long
+                raise UserError(f"{section}.{key}", f"{value!r:.60}", f"a path ({error})") from None

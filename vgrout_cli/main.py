@@ -16,6 +16,8 @@ if hidden := own_packages.message():  # said before the imports below take the w
 
 from vgrout import __version__
 from vgrout.errors import UserError
+from vgrout_cli.commands import arms as arms_command
+from vgrout_cli.commands import config as config_command
 from vgrout_cli.commands import data as data_command
 from vgrout_cli.commands import demo as demo_command
 from vgrout_cli.commands import doctor as doctor_command
@@ -35,6 +37,8 @@ from vgrout_cli.commands.help_texts import ABOUT, GROUPS
 
 COMMANDS = {
     "train": (train_command, "train one arm into a run directory"),
+    "arms": (arms_command, "list the arms and what each one changes"),
+    "config": (config_command, "say what the fields of the configuration mean"),
     "suite": (suite_command, "train and evaluate arms x seeds, resumable"),
     "eval": (eval_command, "score a run's checkpoint with the quarantine on and off"),
     "eval-curve": (eval_curve_command, "score all checkpoints of runs, or the monitoring subset, or novel markers"),

@@ -22,6 +22,7 @@ from actors.engines.protocol import Group, Slice
 from actors.planning.adapter_slots import lora_limit, slots
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
+from vgrout.token_limits import ENGINE_STEP_TOKENS
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class VllmEngine:
             max_model_len=length,
             max_num_seqs=config.runtime.max_num_seqs,
             # Seeds per request fail on the CPU where a prompt is chunked, so a step must hold all prompts.
-            max_num_batched_tokens=max(8192, length),
+            max_num_batched_tokens=max(ENGINE_STEP_TOKENS, length),
             enable_chunked_prefill=False if cpu else None,
             enable_prefix_caching=True,
             enable_lora=True,

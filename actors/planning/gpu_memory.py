@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from actors.planning.adapter_slots import lora_limit, slots
 from actors.planning.model_shape import ModelShape
 from vgrout.config import Config
+from vgrout.token_limits import CHUNK_TOKENS, ENGINE_STEP_TOKENS
 
 GIB = 2**30
 WIDTH = {"float32": 4, "bfloat16": 2}
-HEAD_CHUNK = 1024  # learner.model.CHUNK_TOKENS: completion tokens whose logits exist at one time
-ENGINE_STEP_TOKENS = 8192  # actors.engines.vllm: max_num_batched_tokens
 RUNTIME_LEARNER = 1 * GIB  # CUDA context, cuBLAS workspace, allocator slack
 RUNTIME_ENGINE = 2 * GIB  # the same and CUDA graphs
 
@@ -53,7 +52,7 @@ def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[in
     layer = layer_bytes_per_token(config, shape)
     widest = max(shape.mlp, shape.heads * shape.head_dim)
     workspace = widest * (10 if b == 2 else 8)  # an fp32 branch and its gradient, and a copy in the base's own precision
-    head = min(HEAD_CHUNK, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
+    head = min(CHUNK_TOKENS, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
     if config.train.gradient_checkpointing:
         kept = tokens * (shape.layers + 2) * shape.hidden * b
         total = kept + max(tokens * (layer + workspace), head)

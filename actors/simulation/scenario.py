@@ -8,102 +8,116 @@ import dataclasses
 import itertools
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from vgrout.config import Config, load
 from vgrout.errors import UserError
-from vgrout.toml_dataclass import build, read_toml
+from vgrout.fields import HUGE, STRICT, option, required
+from vgrout.named_files import find, is_path
+from vgrout.toml_tables import read_toml
+from vgrout.validate import validate
+
+YEAR = 31_536_000.0  # seconds
 
 
-@dataclass(frozen=True)
+def seconds(default: float, meaning: str) -> Any:
+    """A time that may be 0."""
+    return option(default, meaning, unit="seconds", ge=0, le=YEAR)
+
+
+@dataclass(frozen=True, config=STRICT)
 class EngineTimes:
-    """One decode step takes `step_ms`, and `sequence_ms` more per running sequence. A load: pull, load and canary, during which
-    nothing is decoded, however many engines pull. `mtbf_s`: mean time between crashes of one engine, 0 for none."""
+    """How long an engine takes."""
 
-    step_ms: float
-    sequence_ms: float = 0.0
-    load_s: float = 1.0
-    start_s: float = 30.0
-    mtbf_s: float = 0.0
+    step_ms: float = required("One decode step.", unit="milliseconds", gt=0, le=1e9)
+    sequence_ms: float = option(0.0, "What every running sequence adds to a step.", unit="milliseconds", ge=0, le=1e9)
+    load_s: float = seconds(1.0, "Pull, load and canary of one version: nothing is decoded meanwhile, however many engines pull.")
+    start_s: float = seconds(30.0, "The start of an engine's process.")
+    mtbf_s: float = seconds(0.0, "Mean time between crashes of one engine; 0: none.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Lengths:
-    """Completion tokens: lognormal with this median, `sigma` of the logarithm, cut off at rollout.max_new_tokens."""
+    """Completion lengths: lognormal, cut off at rollout.max_new_tokens."""
 
-    median: float
-    sigma: float = 0.0
+    median: float = required("The median.", unit="tokens", gt=0, le=1e9)
+    sigma: float = option(0.0, "The standard deviation of the logarithm.", ge=0, le=100)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LearnerTimes:
-    """An update takes `update_s`, and `token_us` (microseconds) more per completion token."""
+    """How long the learner takes."""
 
-    update_s: float = 0.0
-    token_us: float = 0.0
-    publish_s: float = 0.0
-    checkpoint_s: float = 0.0
-    start_s: float = 30.0
-    restore_s: float = 5.0
+    update_s: float = seconds(0.0, "One update, whatever its tokens.")
+    token_us: float = option(0.0, "What every completion token adds to an update.", unit="microseconds", ge=0, le=1e9)
+    publish_s: float = seconds(0.0, "Publishing a version.")
+    checkpoint_s: float = seconds(0.0, "Writing a checkpoint.")
+    start_s: float = seconds(30.0, "The start of the learner's process.")
+    restore_s: float = seconds(5.0, "Restoring a checkpoint.")
+
+    def check(self) -> None:
+        """Raise UserError for updates that take no time."""
+        if self.update_s == 0 and self.token_us == 0:
+            raise UserError("update_s", "updates that take no time", "update_s or token_us above 0")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GraderTimes:
-    """Per program, one after the other; `stuck_share` of the programs run into runtime.grade_deadline_s."""
+    """How long a grader takes, program after program."""
 
-    program_s: float = 0.0
-    stuck_share: float = 0.0
-    start_s: float = 5.0
+    program_s: float = seconds(0.0, "One program.")
+    stuck_share: float = option(0.0, "Share of the programs that run into runtime.grade_deadline_s.", ge=0, le=1)
+    start_s: float = seconds(5.0, "The start of a grader's process.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Slow:
-    """A part that takes `factor` times as long for everything."""
+    """A part that takes longer for everything."""
 
-    part: str
-    factor: float
+    part: str = required("The part: learner, engine-N or grader-N.", min_length=1)
+    factor: float = required("How many times as long.", gt=0, le=1e9)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Crash:
     """The process of a part dies."""
 
-    part: str
-    at_s: float
+    part: str = required("The part: learner, engine-N or grader-N.", min_length=1)
+    at_s: float = required("When.", unit="seconds", ge=0, le=YEAR)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Partition:
     """A part works on but is not heard for a while. Declared dead meanwhile, its new process is outside the partition."""
 
-    part: str
-    at_s: float
-    for_s: float
+    part: str = required("The part: learner, engine-N or grader-N.", min_length=1)
+    at_s: float = required("When.", unit="seconds", ge=0, le=YEAR)
+    for_s: float = required("How long.", unit="seconds", ge=0, le=YEAR)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Scenario:
-    """`config` (relative to the file), `arm` and `set` make the run; one machine has `engines_per_node` engines and
-    runtime.graders graders; the driver spends `driver_ms` on every call that it makes and hears of."""
+    """A run's configuration, and what no configuration knows: how long everything takes, and what dies when."""
 
-    config: str
-    engine: EngineTimes
-    lengths: Lengths
-    learner: LearnerTimes
-    grader: GraderTimes = GraderTimes()
-    arm: str = "routev"
-    seed: int = 0
-    set: tuple[str, ...] = ()
-    engines_per_node: int = 8
-    driver_ms: float = 0.0
-    slow: tuple[Slow, ...] = ()
-    crash: tuple[Crash, ...] = ()
-    partition: tuple[Partition, ...] = ()
+    config: str = required("The run's preset: a packaged name, or a path relative to this file.", min_length=1)
+    engine: EngineTimes = required("How long an engine takes.")
+    lengths: Lengths = required("How long completions are.")
+    learner: LearnerTimes = required("How long the learner takes.")
+    grader: GraderTimes = option(GraderTimes(), "How long a grader takes.")
+    arm: str = option("routev", "The run's arm.", min_length=1)
+    seed: int = option(0, "Seed of lengths, grading times and crashes.", ge=0, le=2**63 - 1)
+    set: tuple[str, ...] = option((), "Changes of the run's configuration, as with --set.")
+    engines_per_node: int = option(8, "Engines of one machine, beside its runtime.graders graders.", ge=1, le=HUGE)
+    driver_ms: float = option(0.0, "What the driver spends on every call made and heard of.", unit="milliseconds", ge=0, le=1e9)
+    slow: tuple[Slow, ...] = option((), "Parts that are slow.")
+    crash: tuple[Crash, ...] = option((), "Crashes.")
+    partition: tuple[Partition, ...] = option((), "Network partitions.")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Point:
     """One simulation: its configuration, and the swept fields' values."""
 
@@ -115,14 +129,14 @@ class Point:
         return self.config.runtime.graders * math.ceil(self.config.runtime.engines / scenario.engines_per_node)
 
 
-def read(path: Path, seed: int | None = None, sets: list[str] | None = None) -> tuple[Scenario, list[Point]]:
+def read(path: Path | str, seed: int | None = None, sets: list[str] | None = None) -> tuple[Scenario, list[Point]]:
     """Read a scenario file; `sets` (section.field=value) change its points' configuration. Raises UserError."""
+    path = find("simulate", path)
     table = read_toml(path)
     sweep = table.pop("sweep", {})
     if seed is not None:
         table["seed"] = seed
-    scenario: Scenario = build(Scenario, table, str(path), "")
-    _check(scenario, str(path))
+    scenario = validate(Scenario, table, str(path))
     if not isinstance(sweep, dict) or not all(isinstance(values, list) and values for values in sweep.values()):
         raise UserError(f"{path}: sweep", repr(sweep), 'fields with lists of values, such as "runtime.engines" = [1, 8]')
     swept = [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
@@ -133,7 +147,8 @@ def _point(path: Path, scenario: Scenario, swept: dict[str, Any], sets: list[str
     # The asynchronous driver is what is simulated; max_staleness = 0 is its lock step.
     values = [f"{name}={json.dumps(value)}" for name, value in swept.items()]
     given = ["runtime.mode=async", "runtime.backend=ray", *scenario.set, *values, *sets]
-    config = load(path.parent / scenario.config, arm=scenario.arm, seed=scenario.seed, sets=given)
+    preset = path.parent / scenario.config if is_path(scenario.config) else scenario.config
+    config = load(preset, arm=scenario.arm, seed=scenario.seed, sets=given)
     if config.runtime.mode != "async":
         raise UserError(f"{path}: runtime.mode", repr(config.runtime.mode), "'async', which is what is simulated")
     point = Point(config, swept)
@@ -145,26 +160,3 @@ def _point(path: Path, scenario: Scenario, swept: dict[str, Any], sets: list[str
                 known = ", ".join(f"{kind}-0 to {kind}-{count - 1}" for kind, count in kinds.items())
                 raise UserError(f"{path}: {name}.part", repr(fault.part), f"learner, {known}")
     return point
-
-
-def _check(scenario: Scenario, where: str) -> None:
-    """Times are not negative, and what must take time does."""
-    groups: list[tuple[str, Any]] = [(f"{name}.", getattr(scenario, name)) for name in ("engine", "lengths", "learner", "grader")]
-    faults = [(f"{name}.", fault) for name in ("slow", "crash", "partition") for fault in getattr(scenario, name)]
-    for prefix, group in [*groups, *faults, ("", scenario)]:
-        for field in dataclasses.fields(group):
-            value = getattr(group, field.name)
-            if isinstance(value, float) and not 0 <= value < math.inf:
-                raise UserError(f"{where}: {prefix}{field.name}", repr(value), "a number, at least 0")
-    for name, value in {
-        "engine.step_ms": scenario.engine.step_ms,
-        "lengths.median": scenario.lengths.median,
-        "engines_per_node": scenario.engines_per_node,
-        "slow.factor": min((s.factor for s in scenario.slow), default=1.0),
-    }.items():
-        if value <= 0:
-            raise UserError(f"{where}: {name}", repr(value), "a number above 0")
-    if not 0 <= scenario.grader.stuck_share <= 1:
-        raise UserError(f"{where}: grader.stuck_share", repr(scenario.grader.stuck_share), "a share, 0 to 1")
-    if scenario.learner.update_s == 0 and scenario.learner.token_us == 0:
-        raise UserError(f"{where}: learner", "updates that take no time", "update_s or token_us above 0")

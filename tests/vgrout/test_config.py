@@ -6,6 +6,8 @@ import pytest
 
 from vgrout.config import from_dict, load
 from vgrout.errors import UserError
+from vgrout.named_files import names
+from vgrout.presets import packaged
 from vgrout_cli.main import main
 
 PRESET = """
@@ -23,7 +25,7 @@ rank = 8
 @pytest.fixture
 def preset(tmp_path: Path) -> Path:
     (tmp_path / "arms").mkdir()
-    (tmp_path / "arms" / "routev.toml").write_text('[gate]\nrule = "banded"\n')
+    (tmp_path / "arms" / "routev.toml").write_text('[gate]\nrule = "pairs"\n')
     (tmp_path / "arms" / "vanilla.toml").write_text('[gate]\nrule = "pinned"\npin = "clean"\n')
     path = tmp_path / "small.toml"
     path.write_text(PRESET)
@@ -52,18 +54,25 @@ def test_the_resolved_config_round_trips_through_json(preset):
     assert from_dict(json.loads(json.dumps(config.to_dict())), "run.json") == config
 
 
-@pytest.mark.parametrize("arm", sorted(p.stem for p in Path("configs/arms").glob("*.toml")))
+@pytest.mark.parametrize("arm", names(packaged() / "arms"))
 def test_every_shipped_arm_loads(arm):
-    assert load(Path("configs/tiny.toml"), arm=arm).arm == arm
+    sets = ["gate.fractions=[0.5, 0.2, 0.3]"] if arm.startswith("placebo") else []
+    assert load("tiny", arm=arm, sets=sets).arm == arm
+
+
+@pytest.mark.parametrize("preset", names(packaged()))
+def test_every_shipped_preset_loads_by_name_and_by_path(preset):
+    assert load(preset) == load(packaged() / f"{preset}.toml")
 
 
 BAD = [
     (["lora.rnk=8"], "lora.rnk", "did you mean lora.rank?"),
     (["lora.rank=eight"], "lora.rank", "'eight' (str)"),
-    (["lora.rank=true"], "lora.rank", "type int"),
+    (["lora.rank=true"], "lora.rank", "True (bool); expected a whole number"),
     (["lora.rank=0"], "lora.rank", "at least 1"),
-    (["gate.rule=soft"], "gate.rule", "'pinned', 'banded'"),
-    (["gate.quantiles=[0.9, 0.1]"], "gate.quantiles", "lower <= upper"),
+    (["gate.rule=soft"], "gate.rule", "'pinned', 'pairs', 'quantile', 'matched'"),
+    (["gate.rule=quantile", "gate.quantiles=[0.9, 0.1]"], "gate.quantiles", "lower <= upper"),
+    (["gate.quantiles=[0.1, 0.9]"], "gate.quantiles", "an unknown key"),
     (["data.modes=[]"], "data.modes", "at least one"),
     (['data.modes=["sentinels"]'], "data.modes[0]", "'sentinels'"),
     (["rollout.temperature=0"], "rollout.temperature", "above 0"),
@@ -90,7 +99,7 @@ def test_exit_code_is_2_with_one_line_on_stderr(preset, capsys, tmp_path):
 def test_missing_files_and_arms_are_named(preset):
     with pytest.raises(UserError, match="no such file"):
         load(preset.parent / "absent.toml")
-    with pytest.raises(UserError, match="one of routev, vanilla"):
+    with pytest.raises(UserError, match="did you mean routev"):
         load(preset, arm="routex")
     preset.write_text("model = [")
     with pytest.raises(UserError, match="invalid TOML"):

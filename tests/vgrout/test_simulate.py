@@ -55,14 +55,14 @@ def test_a_sweep_makes_a_column_per_value_and_json_says_the_same(tmp_path, capsy
 @pytest.mark.parametrize(
     ("change", "text", "says"),
     [
-        ({"step_ms": "step_ms = 0.0"}, "", "engine.step_ms: found 0.0; expected a number above 0"),
+        ({"step_ms": "step_ms = 0.0"}, "", "engine.step_ms: found 0.0; expected a number, above 0"),
         ({"step_ms": "step_msec = 1.0"}, "", "engine.step_msec: found an unknown key; expected did you mean engine.step_ms?"),
         ({"median": "sigma = 1.0"}, "", "lengths.median: found nothing"),
         ({"update_s": "update_s = -1.0"}, "", "learner.update_s: found -1.0"),
-        ({"update_s": "publish_s = 1.0"}, "", "learner: found updates that take no time"),
+        ({"update_s": "publish_s = 1.0"}, "", "learner.update_s: found updates that take no time"),
         ({}, '[[crash]]\npart = "engine-7"\nat_s = 1.0', "crash.part: found 'engine-7'; expected learner, engine-0"),
-        ({}, '[[slow]]\npart = "engine-0"\nfactor = 0.0', "slow.factor: found 0.0"),
-        ({}, '[[partition]]\npart = "learner"\nat_s = 1.0\nfor_s = -2.0', "partition.for_s: found -2.0"),
+        ({}, '[[slow]]\npart = "engine-0"\nfactor = 0.0', "slow[0].factor: found 0.0"),
+        ({}, '[[partition]]\npart = "learner"\nat_s = 1.0\nfor_s = -2.0', "partition[0].for_s: found -2.0"),
         ({}, "[sweep]\nruntime.engines = [1]", "sweep: found"),
         ({}, '[sweep]\n"runtime.engine_count" = [1]', "runtime.engine_count: found an unknown key"),
         ({"set": 'set = ["runtime.mode=sync"]'}, "", "runtime.mode: found 'sync'"),

@@ -1,7 +1,6 @@
 """`vgrout eval RUN`: score the last (or a given) checkpoint on a split, as trained and deployed, per mode."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,9 @@ def with_samples(config: Config, samples: int | None) -> Config:
     """The configuration with another number of completions per problem, checked again."""
     if samples is None:
         return config
-    changed = dataclasses.replace(config, eval=dataclasses.replace(config.eval, samples=samples))
-    return from_dict(changed.to_dict(), "--samples")
+    table = config.to_dict()
+    table["eval"]["samples"] = samples
+    return from_dict(table, "--samples")
 
 
 def samples_suffix(own: Config, config: Config) -> str:

@@ -16,7 +16,7 @@ from actors.simulation.scenario import read
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="a scenario, e.g. configs/simulate/cluster-size.toml")
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="a packaged scenario, e.g. cluster-size, or a file")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c", help="change one field of the run")
     parser.add_argument("--seed", type=int, help="seed of lengths, grading times and crashes (default: the scenario's)")
     parser.add_argument("--json", action="store_true", help="print JSON, one object per simulation")

@@ -15,7 +15,7 @@ from vgrout_cli.suite.state import RunStatus, SuiteState, is_done
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("suite", type=Path, metavar="FILE", help="a suite file, e.g. configs/suite/tiny.toml")
+    parser.add_argument("suite", type=Path, metavar="FILE", help="a suite: the name of a packaged one, e.g. tiny, or a file")
     parser.add_argument("--out", type=Path, help="folder of the runs (default: out/suites/<name of the file>)")
     parser.add_argument(
         "--parallel", type=int, help="runs at a time (default: the suite file's; 0: what the cluster has room for)"

@@ -13,9 +13,9 @@ from vgrout.run_directory import RunDir
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("config", type=Path, nargs="?", help="a preset, e.g. configs/tiny.toml")
+    parser.add_argument("config", type=Path, nargs="?", help="a preset: the name of a packaged one, e.g. tiny, or a file")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c", help="change one field (repeatable)")
-    parser.add_argument("--arm", help="an arm of the preset's arms/ folder (default: the preset's, or routev)")
+    parser.add_argument("--arm", help="an arm, by name (`vgrout arms` lists them) or file (default: routev)")
     parser.add_argument("--seed", type=int, help="the run's seed (default: the preset's, or 41)")
     parser.add_argument("--out", type=Path, help="the run directory (default: out/runs/<time>_<preset>_<arm>_seed<N>)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan (actors, placement, memory) and start nothing")

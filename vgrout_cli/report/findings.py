@@ -14,7 +14,6 @@ from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate, Interval
 
 SHARE_GAP = 0.02
-PLACEBO = {"routev_ub": "placebo_ub"}  # of every other arm: placebo
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def find(evidence: Evidence) -> Findings:
         hack_to_vanilla={arm: measures.difference(evidence, arm, "vanilla", "hack") for arm in to_vanilla},
         solve_to_vanilla={arm: measures.difference(evidence, arm, "vanilla", "solve") for arm in to_vanilla},
         hack_to_placebo={
-            arm: measures.difference(evidence, arm, PLACEBO.get(arm, "placebo"), "hack")
+            arm: measures.difference(evidence, arm, MATCHED.get(arm, MATCHED["routev"]), "hack")
             for arm in evidence.arms
             if arm not in MATCHED.values()
         },

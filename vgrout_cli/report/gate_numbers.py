@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vgrout.arms import placebos
 from vgrout.files import read_jsonl
 from vgrout.records import GateLabel, Status
 from vgrout_cli.report import statistics
@@ -17,8 +18,8 @@ from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate
 
-GATED = ("routev", "routev_ub", "placebo", "placebo_ub")
-MATCHED = {"routev": "placebo", "routev_ub": "placebo_ub"}  # an arm and the placebo that takes its label shares
+MATCHED = placebos()  # an arm and the placebo that takes its label shares
+GATED = (*MATCHED, *MATCHED.values())
 EDGES = (0.05, 0.5, 0.95)
 
 

@@ -14,7 +14,10 @@ from vgrout.run_directory import RunDir
 from vgrout_cli.suite.plan import Job
 
 # Fields that may differ between arms. `data.*` paths are compared by digest; `runtime` says where a run ran.
-DIFFERS = ("arm", "gate.", "lora.deploy", "objective.baseline", "data.loopholes", "data.pair_tags", "data.held_out", "runtime.")
+DIFFERS = (
+    "arm", "gate.", "lora.deploy", "objective.baseline", "data.loopholes", "data.pair_tags", "data.held_out",
+    "rollout.deploy_fraction", "runtime.",
+)  # fmt: skip
 BY_DIGEST = ("data.train", "data.test", "data.pairs")
 FACTS = ("digests", "initial_adapter_digest", "validation_ids", "order_digest")
 

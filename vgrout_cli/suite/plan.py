@@ -7,22 +7,45 @@ Invariant: the jobs are a pure function of the suite file and OUT; a job comes a
 shares are those of the routev run of its seed), and an arm's own fields win over the suite's `set`.
 """
 
-from dataclasses import dataclass
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from vgrout.arms import read_arm
 from vgrout.config import Config
 from vgrout.config import load as load_config
 from vgrout.errors import UserError
-from vgrout.toml_dataclass import read_toml
+from vgrout.fields import STRICT, each_once, option, required
+from vgrout.named_files import arm_files, find, find_arm, is_path
+from vgrout.toml_tables import read_toml
+from vgrout.validate import validate
 
-NEEDS = {"placebo": "routev", "placebo_ub": "routev_ub"}  # arm: the arm whose run of the same seed it is matched to
-_KINDS = {"config": str, "seeds": list, "arms": list, "parallel": int, "set": list}
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Arm = Annotated[str, Field(min_length=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class SuiteFile:
+    """What a suite file may say: arms x seeds of one preset."""
+
+    config: str = required("The preset: a packaged name, or a path relative to this file.", min_length=1)
+    arms: tuple[Arm, ...] = required("The arms.", min_length=1)
+    seeds: tuple[Seed, ...] = required("The seeds.", min_length=1)
+    parallel: int = option(0, "Runs at a time; 0: as many as the Ray cluster of RAY_ADDRESS has room for.", ge=0, le=10_000)
+    set: tuple[str, ...] = option((), "Changes of the preset, as with --set; what an arm says wins over them.")
+
+    def check(self) -> None:
+        """Raise UserError for a value given twice."""
+        for name in ("arms", "seeds", "set"):
+            each_once(name, getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
 class Suite:
-    """What a suite file says. `parallel` runs at a time; 0: as many as the Ray cluster of RAY_ADDRESS has room for."""
+    """A suite: its name, its preset's file, and what its file says. `needs`: arm -> the arm whose label shares it takes."""
 
     name: str
     config: Path
@@ -30,9 +53,10 @@ class Suite:
     seeds: tuple[int, ...]
     parallel: int
     sets: tuple[str, ...]
+    needs: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Job:
     """One run: where it goes, its whole configuration, the flags that make it, and the job that must be done before it."""
 
@@ -43,37 +67,31 @@ class Job:
     needs: str | None = None
 
 
-def load(path: Path) -> Suite:
-    """Read a suite file. Raises UserError naming file and field."""
-    table = read_toml(path)
-    for key, value in table.items():
-        if key not in _KINDS:
-            raise UserError(f"{path}: {key}", "an unknown key", f"one of {', '.join(_KINDS)}")
-        if type(value) is not _KINDS[key]:
-            raise UserError(f"{path}: {key}", repr(value), f"a value of type {_KINDS[key].__name__}")
-    for key in ("config", "seeds", "arms"):
-        if not table.get(key):
-            raise UserError(f"{path}: {key}", "nothing", "a value (a suite is arms x seeds of one config)")
-    arms, seeds = _each_once(path, "arms", table["arms"], str), _each_once(path, "seeds", table["seeds"], int)
-    for arm, needed in NEEDS.items():
-        if arm in arms and needed not in arms:
+def load(path: Path | str) -> Suite:
+    """Read a suite file, or a packaged one by its name. Raises UserError naming file and field."""
+    path = find("suite", path)
+    said = validate(SuiteFile, read_toml(path), str(path))
+    config = find("", (path.parent / said.config).resolve() if is_path(said.config) else said.config, f"{path}: config")
+    needs = {}
+    for arm in said.arms:
+        needed = read_arm(*find_arm(config, arm, f"{path}: arms")).reference
+        if needed and needed not in said.arms:
             raise UserError(f"{path}: arms", f"{arm} without {needed}", f"{needed} too ({arm} takes its label shares)")
-    parallel = table.get("parallel", 0)
-    if parallel < 0:
-        raise UserError(f"{path}: parallel", str(parallel), "runs at a time, or 0: as many as the Ray cluster has room for")
-    config = (path.parent / table["config"]).resolve()
-    return Suite(path.stem, config, arms, seeds, parallel, _each_once(path, "set", table.get("set", []), str))
+        if needed:
+            needs[arm] = needed
+    return Suite(path.stem, config, said.arms, said.seeds, said.parallel, said.set, needs)
 
 
 def jobs(suite: Suite, out: Path) -> list[Job]:
     """All jobs, seed by seed, in the order of the arms but for needed ones that come before. Raises UserError."""
-    ordered = sorted(suite.arms, key=lambda arm: arm in NEEDS)
+    ordered = sorted(suite.arms, key=lambda arm: arm in suite.needs)
     return [_job(suite, out.resolve(), arm, seed) for seed in suite.seeds for arm in ordered]
 
 
 def _job(suite: Suite, out: Path, arm: str, seed: int) -> Job:
-    sets = [text for text in suite.sets if not _decides(suite.config.parent / "arms" / f"{arm}.toml", text)]
-    needs = NEEDS.get(arm)
+    arm_file = arm_files(suite.config)[arm]
+    sets = [text for text in suite.sets if not _decides(arm_file, text)]
+    needs = suite.needs.get(arm)
     if needs:
         sets.append(f"gate.reference_run={out / needs / f'seed{seed}'}")
     config = load_config(suite.config, arm=arm, seed=seed, sets=sets)
@@ -84,11 +102,4 @@ def _job(suite: Suite, out: Path, arm: str, seed: int) -> Job:
 def _decides(arm_file: Path, text: str) -> bool:
     """Whether an arm file sets the field that `section.field=value` would change."""
     section, _, name = text.partition("=")[0].strip().partition(".")
-    return arm_file.is_file() and name in read_toml(arm_file).get(section, {})
-
-
-def _each_once(path: Path, key: str, values: list[Any], kind: type) -> tuple[Any, ...]:
-    for value in values:
-        if type(value) is not kind or values.count(value) > 1:
-            raise UserError(f"{path}: {key}", repr(value), f"values of type {kind.__name__}, each once")
-    return tuple(values)
+    return name in read_toml(arm_file).get(section, {})

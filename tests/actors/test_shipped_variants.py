@@ -1,0 +1,39 @@
+"""Every shipped arm and preset that changes what is sampled, probed or stepped runs, and does what it says."""
+
+import pytest
+
+from vgrout.config import load
+
+pytestmark = [pytest.mark.engine]
+SETS = [
+    "runtime.backend=local", "runtime.mode=sync", "runtime.engine=hf", "runtime.graders=1", "rollout.prompts=2",
+    "rollout.samples=4", "rollout.max_new_tokens=24", "train.updates=2", "train.checkpoint_every=2", "lora.rank=8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "arm", "sets"),
+    [
+        ("tiny", "routev_quantile", []),
+        ("tiny", "routev_current", ["gate.refresh_every=1"]),
+        ("tiny", "routev_deploy_half", []),
+        ("tiny-teacher", "routev", ["teacher.until=1", "rollout.max_new_tokens=64", "rollout.hint_free_share=0.5"]),
+        ("tiny-async", "routev", []),
+    ],
+)
+def test_a_shipped_variant_trains(preset, arm, sets, tmp_path):
+    from actors.training import train
+
+    run = train(load(preset, arm=arm, seed=3, sets=[*SETS, *sets]), tmp_path / "run")
+    metrics, rollouts = run.read("metrics.jsonl"), run.read("rollouts.jsonl")
+    assert len(metrics) == 2 and run.checkpoints() == [0, 2]
+    bands = [m["band_lower"] for m in metrics]
+    if arm == "routev_quantile":
+        assert bands[0] != bands[1] and bands[0] < 0.05
+    if arm == "routev_current":
+        assert metrics[0]["v_overlap"] == 1.0 and metrics[1]["v_overlap"] != 1.0
+    deployed = sum(r["sampling"] == "deploy" for r in rollouts)
+    assert deployed == (len(rollouts) / 2 if arm == "routev_deploy_half" else 0)
+    teachers = [r["update"] for r in rollouts if r.get("author") == "teacher"]
+    assert set(teachers) == ({0} if preset == "tiny-teacher" else set())
+    assert (metrics[0]["clip_fraction"] is not None) and run.config().objective.epochs == (2 if preset == "tiny-async" else 1)

@@ -1,0 +1,119 @@
+"""The `[gate]` section: how a rollout's score becomes a gate label. One class per rule; `rule` says which.
+
+Invariant: a gate has the fields that its rule reads and no others. The maths is in learner/gate.py and learner/router.py.
+"""
+
+from pathlib import PurePath
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from vgrout.errors import UserError
+from vgrout.fields import HUGE, STRICT, option
+from vgrout.records import GateLabel
+
+ProbePolicy = Literal["initial", "current"]
+PROBE = (
+    "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current one, whose score loses "
+    "its meaning within some 20 updates (docs/results/tiny/tuning.md)."
+)
+REFRESH = (
+    "Updates between two extractions of v_grad and its band; 0: once, at the start. Needs probe_policy = 'current', since "
+    "nothing changes at the initial adapter."
+)
+
+
+def _check_refresh(refresh_every: int, probe_policy: str) -> None:
+    if refresh_every and probe_policy == "initial":
+        raise UserError("refresh_every", str(refresh_every), "0 with probe_policy = 'initial' (there is nothing new to extract)")
+
+
+@dataclass(frozen=True, config=STRICT)
+class PinnedGate:
+    """Every rollout gets the same label, whatever its score; nothing is probed."""
+
+    rule: Literal["pinned"] = option("pinned", "Every rollout gets the label `pin`.")
+    pin: GateLabel = option(
+        GateLabel.CLEAN,
+        "The label: clean trains the deployed block without the quarantine, mid trains both, hack the quarantine alone.",
+    )
+
+
+@dataclass(frozen=True, config=STRICT)
+class PairsGate:
+    """A rollout's score is compared with a band that is cross-fitted on the authored pairs."""
+
+    rule: Literal["pairs"] = option("pairs", "The band comes from the scores of the authored pairs.")
+    upper_scale: float = option(
+        0.4,
+        "Where the upper edge of the band lies between its lower edge (0) and the mean score of the pairs' hack sides (1).",
+        ge=0,
+        le=10,
+    )
+    probe_policy: ProbePolicy = option("initial", PROBE)
+    refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
+
+    def check(self) -> None:
+        """Raise UserError for a refresh that would do nothing."""
+        _check_refresh(self.refresh_every, self.probe_policy)
+
+
+@dataclass(frozen=True, config=STRICT)
+class QuantileGate:
+    """A rollout's score is compared with rolling quantiles of the scores of this run's own rollouts."""
+
+    rule: Literal["quantile"] = option("quantile", "The band lies between two quantiles of the live scores.")
+    quantiles: tuple[float, ...] = option(
+        (0.2, 0.8), "The quantiles of the lower and of the upper edge.", min_length=2, max_length=2
+    )
+    half_life: float = option(2.0, "After how many updates a score weighs half.", unit="updates", gt=0, le=10_000)
+    probe_policy: ProbePolicy = option("initial", PROBE)
+    refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
+
+    def check(self) -> None:
+        """Raise UserError for quantiles out of order or range, or a refresh that would do nothing."""
+        if not 0 <= self.quantiles[0] <= self.quantiles[1] <= 1:
+            raise UserError("quantiles", repr(self.quantiles), "two numbers, 0 <= lower <= upper <= 1")
+        _check_refresh(self.refresh_every, self.probe_policy)
+
+
+@dataclass(frozen=True, config=STRICT)
+class MatchedGate:
+    """The placebo: a Haar-random v_grad, and the label shares of another run or given ones, by rank of this run's own scores."""
+
+    rule: Literal["matched"] = option("matched", "Label shares are given, and v_grad is Haar-random.")
+    reference_arm: str = option(
+        "", "The arm whose run of the same seed the shares come from: a suite trains it first and sets reference_run."
+    )
+    reference_run: str = option("", "The run directory whose label shares are taken, update by update.")
+    fractions: tuple[float, ...] = option(
+        (), "Shares of clean, mid and hack of every update, where no run is named; none: a run must be named.", max_length=3
+    )
+    upper_scale: float = option(0.4, "As in rule = 'pairs', for the band that is logged; it decides no label here.", ge=0, le=10)
+    probe_policy: ProbePolicy = option("initial", PROBE)
+    refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
+
+    def check(self) -> None:
+        """Raise UserError for shares that are no shares, given twice, or not given: an unmatched placebo compares nothing."""
+        shares = self.fractions
+        if shares and (len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6):
+            raise UserError("fractions", repr(shares), "three shares (clean, mid, hack) that sum to 1")
+        if bool(shares) == bool(self.reference_run):
+            found = "nothing" if not shares else f"{PurePath(self.reference_run).name!r} beside gate.fractions"
+            of = f"of {self.reference_arm} " if self.reference_arm else ""
+            raise UserError(
+                "reference_run",
+                found,
+                f"a finished run {of}with the same seed (--set gate.reference_run=RUN), or gate.fractions = [clean, mid, hack]",
+            )
+        _check_refresh(self.refresh_every, self.probe_policy)
+
+
+GateConfig = PinnedGate | PairsGate | QuantileGate | MatchedGate
+ScoringGate = PairsGate | QuantileGate | MatchedGate
+RULES: dict[str, type[GateConfig]] = {
+    "pinned": PinnedGate,
+    "pairs": PairsGate,
+    "quantile": QuantileGate,
+    "matched": MatchedGate,
+}

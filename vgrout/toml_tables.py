@@ -1,0 +1,54 @@
+"""TOML files and `section.field=value` as plain nested tables, and one table laid over another.
+
+Invariant: a table that is returned is plain TOML values; a file that cannot be read is a UserError that names it.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from vgrout.errors import UserError
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as nested dicts. Raises UserError naming the file."""
+    if not path.is_file():
+        raise UserError(str(path), "no such file", "a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(str(path), f"invalid TOML ({error})", "a TOML file") from None
+
+
+def first_comment(path: Path) -> str:
+    """The comment that a TOML file opens with, as one line of text."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    return " ".join(lines)
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change` laid over it, table by table."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """`section.field=value` as nested dicts; the value in TOML, or a bare word. Raises UserError."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(part.strip() for part in key.split(".")):
+        raise UserError(f"--set {text}", repr(text), "section.field=value")
+    parsed: Any
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string, as in `--set gate.rule=quantile`
+    for part in reversed(key.strip().split(".")):
+        parsed = {part.strip(): parsed}
+    return parsed
