@@ -2,7 +2,7 @@
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "first steps": ("demo", "doctor"),
-    "train": ("train", "suite", "simulate"),
+    "train": ("train", "suite", "simulate", "arms", "config"),
     "measure and look": ("eval", "eval-curve", "monitor", "report", "view"),
     "take away": ("export", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
@@ -17,6 +17,8 @@ ABOUT: dict[str, str] = {
         "Train and evaluate all arms over all seeds of a suite file. Run the same command again to go on where it stopped: "
         "runs that are done are not repeated. The exit code is 1 where a run failed."
     ),
+    "arms": "List the arms: what each one means, and which fields it changes.",
+    "config": "Say what the fields of the configuration mean, which values they take and what their defaults are.",
     "eval": (
         "Score one checkpoint of a run on a split, as trained (both blocks) and deployed (quarantine deleted), per loophole. "
         "Writes the record and the audits into RUN/eval/ and prints a table of rates with standard errors."
