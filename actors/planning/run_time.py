@@ -71,7 +71,7 @@ def passes(config: Config) -> list[Pass]:
     again. The adapter's costs two: both of its factors have a gradient."""
     again = 1 if config.train.gradient_checkpointing else 0
     found = []
-    if config.gate.rule == "banded":
+    if config.gate.rule != "pinned":
         found.append(Pass("c-probe forward and backward", 2 + again, 1 + (0 if config.gate.probe_policy == "initial" else 2)))
     found.append(Pass("sampling policy forward", 1, 2))
     if config.objective.epochs > 1:
