@@ -155,7 +155,50 @@ def number(value):
     return b"J" + struct.pack(">q", value)
 """
 
+# The child's own Program lies in its frames; its token marks facts as the run's.
+_TASK = """
+import os, struct, sys
+def task():
+    frame = sys._getframe()
+    while frame:
+        found = frame.f_locals.get("program")
+        if hasattr(found, "task"):
+            return found
+        frame = frame.f_back
+def send(kind, payload):
+    data = struct.pack(">cII", kind, 0, len(payload)) + payload
+    while data:
+        data = data[os.write(3, data):]
+"""
+
 FORGERY = [
+    _before(
+        "bomb_of_colliding_facts",
+        _TASK
+        + "send(b'F', task().token + b'E' + struct.pack('>I', 2048) + (b'U' + struct.pack('>I', 480) + b'Z\\0\\0\\0\\0' * 480) * 2048)",
+        Naive.NOT_RUN,
+    ),
+    _before(
+        "bomb_of_empty_sets",
+        _TASK + "send(b'F', task().token + b'L' + struct.pack('>I', 999000) + b'Z\\0\\0\\0\\0' * 999000)",
+        Naive.NOT_RUN,
+    ),
+    _before(
+        "bomb_of_many_facts",
+        _TASK + "os.write(3, b''.join(struct.pack('>cII', b'F', 0, 24) + task().token + b'%06x=1' % n for n in range(300000)))",
+        Naive.NOT_RUN,
+    ),
+    _before(
+        "eats_its_own_frames",
+        "import os\ntry:\n    if os.read(os.open('/proc/self/fd/3', os.O_RDONLY | os.O_NONBLOCK), 100):\n        os._exit(0)\nexcept OSError:\n    pass",
+        Naive.NOT_RUN,
+    ),
+    _before("truncates_its_own_result", "import os\nos.ftruncate(3, 0)\nos.lseek(3, 1 << 30, 0)", Naive.NOT_RUN),
+    _before(
+        "answers_on_the_status_pipe",
+        "import os\nfor fd in range(4, 64):\n    try:\n        os.write(fd, b'B no jail')\n        print('BREACH', fd)\n    except OSError:\n        pass",
+        Naive.NOT_RUN,
+    ),
     _before("exit_0_at_module_level", "import sys\nsys.exit(0)", Naive.EXIT_CODE),
     Attack(
         "exit_0_in_the_method", "import sys\nclass Solution:\n    def solve(self, n):\n        sys.exit(0)\n", Naive.EXIT_CODE

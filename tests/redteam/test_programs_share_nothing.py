@@ -7,6 +7,7 @@ trials of two rounds is a channel: with chance alone, that has a probability of 
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sandbox.jail import canaries
 from sandbox.jail.canaries import prove
 from sandbox.jail.levels import Limits
 from sandbox.jail.program import Program, Task
@@ -75,7 +77,12 @@ OPERATIONS = {
 }
 # On x86-64 also: what the access times of links tell an ordinary user at L2 is documented and measured there (docs/security.md).
 
-_HEAD = "import _thread, ctypes, fcntl, json, os, resource, signal, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\nkeep = []\nsignal.signal(40, signal.SIG_IGN)\n"
+# The real functions of the system, not those that the child patches.
+_REAL = "import _io, posix\nopen = _io.open\nos.stat, os.lstat, os.open, os.unlink = posix.stat, posix.lstat, posix.open, posix.unlink\n"
+_HEAD = (
+    "import _thread, ctypes, fcntl, json, os, resource, signal, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\nkeep = []\nsignal.signal(40, signal.SIG_IGN)\n"
+    + _REAL
+)
 
 RECEIVER = (
     _HEAD
@@ -226,19 +233,31 @@ def test_no_drawn_sender_is_heard(pair: tuple[Runner, Runner]) -> None:
     drawn()
 
 
-def test_a_planted_channel_is_found() -> None:
-    """At L1 a program may make files in /tmp; the receiver sees them, so the tests above are able to fail."""
-    clean = "import os\ntry:\n    os.unlink('/tmp/vgrout-covert')\nexcept OSError:\n    pass\n"
+def test_a_planted_channel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs in one folder: the receiver sees what the sender wrote, so the tests above are able to fail."""
 
-    runner = prove("L1", Limits())
-    try:
+    class OneFolder(Runner):
+        def _make_run(self):
+            self.made = getattr(self, "made", None) or super()._make_run()
+            return self.made
+
+    monkeypatch.setattr(canaries, "Runner", OneFolder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+        runner = prove("L2", Limits())
 
         def trial(bit: int) -> str:
-            run(runner, "open('/tmp/vgrout-covert', 'w').close()" if bit else "pass")
-            said = run(runner, RECEIVER)
-            run(runner, clean)
-            return said
+            run(runner, f"open('result.txt', 'w').write('x' * {1 + 99 * bit})")
+            return run(runner, RECEIVER)
 
-        assert any("/tmp/vgrout-covert" in name for name in channels(trial))
-    finally:
-        runner.close()
+        found = channels(trial)
+    runner.close()
+    assert {"stat result.txt st_size", "result"} <= found
+
+
+def test_the_detector_tells_chance_from_a_channel() -> None:
+    bits = [0, 1] * 6
+    assert tells(bits, [str(10 + 5 * bit + at % 3) for at, bit in enumerate(bits)])
+    assert tells(bits, ["yes" if bit else "no" for bit in bits])
+    assert not tells(bits, [str(at) for at in range(12)]) and not tells(bits, ["same"] * 12)
+    assert not tells(bits, ["yes" if bit and at != 3 else "no" for at, bit in enumerate(bits)])

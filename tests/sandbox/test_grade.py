@@ -182,6 +182,14 @@ def test_no_expected_value_is_in_the_childs_memory(grader: Grader) -> None:
         assert b"expected-marker" not in payload and b"canonical-marker" not in payload
 
 
+def test_a_wrong_answer_ends_nothing(grader: Grader) -> None:
+    """All inputs are run and all outputs compared: 7 of 8 here, the first one wrong or raising."""
+    for first, status in (("0", Status.WRONG), ("1 / 0", Status.EXCEPTION)):
+        code = f"class Solution:\n    def solve(self, n):\n        return n * n + 1 if n else {first}\n"
+        _, audit = grade(grader, squares(), code)
+        assert (audit.status, audit.notes["passed"]) == (status, 7)
+
+
 def test_an_output_far_longer_than_expected_is_wrong_unread(grader: Grader) -> None:
     """No equal value may be turned away by its length: the longest equal pair is a 1024-bit integer and its float."""
     edge = 2.0**1023
