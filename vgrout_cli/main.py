@@ -16,6 +16,7 @@ if hidden := own_packages.message():  # said before the imports below take the w
 
 from vgrout import __version__
 from vgrout.errors import UserError
+from vgrout_cli.commands import accept as accept_command
 from vgrout_cli.commands import arms as arms_command
 from vgrout_cli.commands import config as config_command
 from vgrout_cli.commands import data as data_command
@@ -53,6 +54,7 @@ COMMANDS = {
     "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
     "view": (view_command, "look at runs and their rollouts in the browser"),
     "doctor": (doctor_command, "say what this machine can run"),
+    "accept": (accept_command, "prove that this machine runs everything, in minutes"),
 }
 
 

@@ -1,7 +1,7 @@
 """What `--help` says of every command, and in which groups `vgrout --help` lists them. Written for users of the command line."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "first steps": ("demo", "doctor"),
+    "first steps": ("demo", "doctor", "accept"),
     "train": ("train", "suite", "simulate", "arms", "config"),
     "measure and look": ("eval", "eval-curve", "monitor", "report", "view"),
     "take away": ("export", "fetch"),
@@ -9,6 +9,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 ABOUT: dict[str, str] = {
+    "accept": (
+        "The acceptance run of a new machine or cluster: learner, engine, a tiny run with resume, evaluation and export, a "
+        "killed engine. One page: pass, FAIL or not here, each with its number. The exit code is 1 where a line failed."
+    ),
     "train": (
         "Train one arm and write everything about it into a run directory; or, with --resume, go on with a run that was stopped. "
         "Ctrl-C ends the running update, writes a checkpoint and exits with 130."
