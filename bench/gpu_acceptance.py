@@ -19,7 +19,8 @@ from vgrout import pairs
 from vgrout.config import Config, load
 
 ROOT = Path(__file__).parents[1]
-SMALL_SETS = ["lora.rank=8", "rollout.max_new_tokens=96", "rollout.prompt_limit=32", "train.micro_tokens=1024"]
+SMALL_SETS = ["runtime.learner_gpus=0", "runtime.engine_gpus=0", "lora.rank=8", "rollout.max_new_tokens=96",
+              "rollout.prompt_limit=32", "train.micro_tokens=1024"]  # fmt: skip
 GPU_SETS = ["rollout.max_new_tokens=512", "rollout.prompt_limit=512"]
 
 

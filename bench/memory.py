@@ -158,7 +158,8 @@ def main() -> None:
     if not (cuda or args.small or args.short):
         sys.exit("no GPU here: the full shape needs one; --small, or --layers 2 --short, measures on the CPU")
     sizes = SMALL_SETS if args.small else SHORT_SETS if args.short else []
-    sets = [f"model.dtype={args.dtype}", *sizes, *args.sets]
+    device = [] if cuda else ["runtime.learner_gpus=0", "runtime.engine_gpus=0"]
+    sets = [f"model.dtype={args.dtype}", *device, *sizes, *args.sets]
     about = small() if args.small else read_config(args.model)
     if args.layers:
         cut(about, args.layers)

@@ -10,6 +10,7 @@ import torch
 
 from learner import checkpoint
 from learner.data_parallel import SOLO, join_team
+from learner.device import device
 from learner.export import both_exports
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
@@ -37,7 +38,7 @@ class Learner:
         # A debugging aid that costs 7% of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
         self.config = config
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device(config.runtime.learner_gpus, "runtime.learner_gpus")
         self.tokenizer = load_tokenizer(config.model.path)
         self.model = load_model(config.model, self.device)
         self.lora = Lora2r(self.model, config.lora.targets, config.lora.rank, config.seed)

@@ -16,6 +16,7 @@ from torch import Tensor
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
+from learner.device import device
 from learner.model import collate, load_model, load_tokenizer, logprobs_GT
 from learner.vgrad import Side
 from vgrout.config import Config
@@ -30,7 +31,7 @@ class HfEngine:
     def __init__(self, config: Config, canary: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         """Load the base. `canary`: (prompt ids, completion ids) whose log-probabilities every version must match."""
         self.config, self.canary = config, Side(*canary)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device(config.runtime.engine_gpus, "runtime.engine_gpus")
         self.tokenizer = load_tokenizer(config.model.path)
         self.peft: Any = None
         self.served: AdapterVersion | None = None

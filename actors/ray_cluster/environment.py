@@ -1,6 +1,6 @@
 """Environment variables that vLLM and OpenMP read when they are first imported; set before torch comes in.
 
-Invariant: a VLLM_ variable that the user has set wins; without Ray every one does. On a GPU nothing is changed.
+Invariant: a VLLM_ variable that the user has set wins; without Ray every one does. On a GPU only usage statistics are off.
 """
 
 import os
@@ -22,16 +22,22 @@ CPU_ENGINE = {
 
 def engine_environment(config: Config) -> dict[str, str]:
     """Variables for a process that runs an engine."""
-    return CPU_ENGINE if config.runtime.engine_gpus == 0 else {}
+    return CPU_ENGINE if config.runtime.engine_gpus == 0 else {"VLLM_NO_USAGE_STATS": "1"}
 
 
 def actor_environment(config: Config, role: str) -> dict[str, str]:
     """Variables of a Ray actor by its role: "engine", "learner" or "grader". Those of the job reach every actor as well."""
     if role == "engine":
         ours = engine_environment(config)
-        return {name: os.environ.get(name, value) if name.startswith("VLLM_") else value for name, value in ours.items()}
-    threads = config.runtime.learner_threads if role == "learner" else 1
-    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        kept = {name: os.environ.get(name, value) if name.startswith("VLLM_") else value for name, value in ours.items()}
+        return {**kept, **hidden_gpus(config.runtime.engine_gpus)}
+    threads, booked = (config.runtime.learner_threads, config.runtime.learner_gpus) if role == "learner" else (1, 0.0)
+    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **hidden_gpus(booked)}
+
+
+def hidden_gpus(booked: float) -> dict[str, str]:
+    """Hide every GPU from an actor that booked none: Ray 2.60 shows it all of them."""
+    return {} if booked else {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def prepare(config: Config) -> None:

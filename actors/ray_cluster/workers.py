@@ -162,8 +162,9 @@ def engine_class(config: Config) -> EngineClass:
         from actors.engines.hf import HfEngine
 
         return HfEngine
-    from actors.engines.vllm import VllmEngine, lora_limit
+    from actors.engines.vllm import VllmEngine, check_precision, lora_limit
 
+    check_precision(config)
     lora_limit(config)  # fail here, with a message, and not inside an actor
     return VllmEngine
 

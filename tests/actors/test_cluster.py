@@ -51,7 +51,21 @@ def test_too_few_gpus_on_this_machine(tmp_path, capsys, monkeypatch):
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert main(["train", str(TINY), "--out", str(tmp_path / "run"), "--set", "runtime.engine_gpus=1"]) == 2
+    assert (
+        main(
+            [
+                "train",
+                str(TINY),
+                "--out",
+                str(tmp_path / "run"),
+                "--set",
+                "runtime.engine_gpus=1",
+                "--set",
+                "model.dtype=bfloat16",
+            ]
+        )
+        == 2
+    )
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("vgrout:")]
     assert "runtime: GPUs" in line and "0 on this machine" in line and "at least 1" in line
     assert not ray.is_initialized() and not (tmp_path / "run").exists()
