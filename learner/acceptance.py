@@ -197,11 +197,11 @@ def _same_bytes(config: Config, pairs: list[Pair], samples: list[Sample]) -> Lin
 
 def _nccl() -> Line:
     """Two ranks sum a tensor over two GPUs."""
-    import torch.multiprocessing as processes
+    from torch.multiprocessing.spawn import ProcessException, spawn
 
     try:
-        processes.spawn(_rank, args=(2,), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
-    except (RuntimeError, processes.ProcessException) as error:  # pyright: ignore[reportPrivateImportUsage]
+        spawn(_rank, args=(2,), nprocs=2)
+    except (RuntimeError, ProcessException) as error:
         return judged("two-rank NCCL", False, str(error).strip().splitlines()[-1][:120])
     return judged("two-rank NCCL", True, "sum over 2 GPUs is right")
 
