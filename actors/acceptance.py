@@ -105,11 +105,12 @@ def failed_start(config: Config, learner: Learner, engine: Any) -> Line:
 
 def kill_lines(config: Config, pairs: list[Pair], cuda: bool) -> Iterator[Line]:
     """An engine actor under Ray is killed from outside: it is gone, and its memory free, within BACK_S."""
-    from actors.ray_cluster.handles import spawn
+    from actors.ray_cluster.workers import start_workers
+    from actors.rollouts.dataset import canary_of, load_world
 
-    parts = spawn(config, pairs=pairs)
+    workers = start_workers(config, canary_of(load_world(config)), pairs=pairs)
     try:
-        where, held = parts.whereabouts()["engine-0"], used_bytes(cuda)
+        where, held = workers.whereabouts()["engine-0"], used_bytes(cuda)
         os.kill(where.pid, signal.SIGKILL)
         took = waited(lambda: not Path(f"/proc/{where.pid}").exists())
         yield judged("a killed engine is gone", took < BACK_S, f"after {took:.1f} s (at most {BACK_S:g})")
@@ -123,7 +124,7 @@ def kill_lines(config: Config, pairs: list[Pair], cuda: bool) -> Iterator[Line]:
         found = f"{(held - used_bytes(True)) / 2**30:.1f} GiB back after {took:.1f} s (at most {BACK_S:g})"
         yield judged("its GPU memory is free again", took < BACK_S, found)
     finally:
-        parts.close()
+        workers.close()
 
 
 def waited(done: Callable[[], bool]) -> float:
