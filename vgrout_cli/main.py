@@ -70,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"vgrout {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, _) in COMMANDS.items():
-        sub = commands.add_parser(name, description=ABOUT[name])
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, description=ABOUT.get(name, text))
         module.configure(sub)
         sub.set_defaults(run=module.run)
     return root
