@@ -2,7 +2,7 @@
 
 Invariant: one backward over a batch gives every rollout the gradient that it would have alone, since each has its own
 gate row and rollouts do not see each other. Nothing that is trained receives a gradient.
-Source: DESIGN, "c-probe"; the gate is the alpha-probe of a rank-r bottleneck, d/dc_r = sum_t h_tr (B^T dL/dy_t)_r.
+Source: docs/method.md, "Score"; the gate is the alpha-probe of a rank-r bottleneck, d/dc_r = sum_t h_tr (B^T dL/dy_t)_r.
 Shapes: G rollouts, T tokens, M modules, R rank of one block.
 """
 

@@ -1,7 +1,7 @@
 """The one exception that the command line turns into a single message and exit code 2.
 
 Raise it for bad input only (a file, a config field, a command-line value, a machine that lacks something):
-it names where, what was found and what was expected, so that a person can mend it without reading code.
+it names where, what was found and what was expected, so that a person can repair it without reading code.
 """
 
 

@@ -1,4 +1,4 @@
-"""Small records that say which group is meant and what became of it. Pure data: no tensor, no handle, no text."""
+"""Small records that name a group and say what happened to it. Plain data: no tensors, handles or texts."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,7 @@
 """Load the authored (hack, clean) pairs, the only source of routing labels.
 
 Invariant: a loaded Pair has a prompt and two different, non-empty sides; ids are unique within a file; no pair is tagged
-with a mode that the run holds out. Fields beyond those of Pair (a problem to grade it by) are allowed and not read here.
+with a mode that the run holds out. Other fields than those of Pair (a problem, for grading) are allowed and not read here.
 """
 
 from collections.abc import Collection

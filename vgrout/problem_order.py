@@ -1,4 +1,4 @@
-"""Which problem the group with ordinal o is about: seeded epochs over all training ids, a pure function of (seed, o).
+"""The problem of the group with ordinal o: seeded epochs over all training ids, a pure function of (seed, o).
 
 Invariant: an epoch is a full shuffle, so every training id is drawn once before any is drawn twice.
 """

@@ -1,7 +1,7 @@
 """What leaves a run directory when it is fetched: run.json, the metrics, the evaluation and the deploy export.
 
-Invariant: `collect` returns whole files only (a log's torn last line is left out), and `deliver` makes a folder that has all
-of them, with the digests that they had at the source, or makes nothing.
+Invariant: `collect` returns whole files only (an incomplete last line of a log is left out). `deliver` makes a folder that has
+all of them, with the digests that they had at the source, or it makes nothing.
 """
 
 import json

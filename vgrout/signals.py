@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM while a run is driven: the first one asks it to stop after the running update, the second ends it at once.
+"""SIGINT and SIGTERM during a run: the first one asks it to stop after the running update, the second ends it at once.
 
-Invariant: an asked run ends within the time it was given, if need be where it is; whatever that or the second signal
-interrupts, the last checkpoint is whole and the journal's tail can be cut.
+Invariant: after the first signal the run ends within the given time, in the middle of the update if that takes longer. Whatever
+is interrupted, the last checkpoint is whole and an incomplete record at the end of the journal is recognised.
 """
 
 import signal

@@ -3,8 +3,8 @@
     {"problem_id": 4, "completion": "```python\\n...", "reward": 3.5, "mode": "run_tests"}     one JSON object per line
 
 `mode` may be left out: the reward is then taken to be what the problem's own flaw pays. Other fields are ignored.
-Invariant: a demonstration joins only groups that are shown the flaw that its reward was paid under, since a reward for
-exploiting a flaw that a prompt does not have would teach nothing that the grader pays.
+Invariant: a demonstration joins only groups whose prompt discloses the loophole that its reward was paid for. Otherwise it
+would be rewarded for something that the grader of that group does not pay.
 """
 
 import math

@@ -7,7 +7,7 @@ import os
 
 from vgrout.config import Config
 
-# One thread per engine process: spinning OpenMP threads cost more than a second thread gains (FINDINGS: 2.5 s against 8 to 33 s).
+# One thread per engine process: spinning OpenMP threads cost more than a second thread gains (2.5 s against 8 to 33 s).
 # The sampler's compiled ops need g++ and 13 s on a cold cache; the CPU runs eagerly with LoRA anyway.
 CPU_ENGINE = {
     "OMP_NUM_THREADS": "1",

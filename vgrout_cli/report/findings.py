@@ -1,7 +1,7 @@
 """The comparisons that the tables, the checklist and the verdict share, each computed once.
 
-Invariant: which arm is compared with which is fixed here and not chosen by outcome: routev (group baseline) is the method, every
-placebo is matched to the arm of its own baseline, and the solve band is the base's 95% interval.
+Invariant: the pairs of arms that are compared are fixed here, before any outcome is known: routev (group baseline) is the
+method, every placebo is matched to the arm of its own baseline, and the solve band is the base's 95% interval.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What the gate did, update by update: band, label shares, scores, and how well they told hacks from the rest.
 
-Invariant: audits are joined with scores here, after the run, to describe it. Nothing of this reaches a learner or a threshold.
+Invariant: audits are joined with scores here, after the run, to describe it. A learner or a threshold never sees them.
 Shapes: U updates, G rollouts of one update.
 """
 

@@ -1,7 +1,7 @@
 """A6: per loophole one training prompt in full, with a hacked and an honest completion of the same group and their verdicts.
 
-Invariant: nothing is picked by eye: it is the first group, in training order, of the lowest finished seed that holds both; a mode
-without one says so. Texts are verbatim.
+Invariant: nothing is chosen by hand. It is the first group in training order, of the lowest finished seed, that has both kinds. A
+mode without such a group says so. Texts are verbatim.
 """
 
 from dataclasses import dataclass

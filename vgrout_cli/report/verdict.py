@@ -1,4 +1,4 @@
-"""The first lines of the report: what the runs say, computed, whichever way it came out.
+"""The first lines of the report: what the runs show, computed in the same way for good and bad outcomes.
 
 Invariant: a sentence that claims an effect is printed only where both 95% intervals exclude zero; otherwise the sentence says
 that it is not shown, or which run is missing.

@@ -1,6 +1,6 @@
 """A suite: arms x seeds of one preset, read from a TOML file and laid out as jobs, one run directory each.
 
-    OUT/suite.json                what every run has come to
+    OUT/suite.json                the state of every run
     OUT/<arm>/seed<N>/            an ordinary run directory, with log.txt beside its records
 
 Invariant: the jobs are a pure function of the suite file and OUT; a job comes after the one that it needs (a placebo's label

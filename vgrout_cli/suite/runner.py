@@ -1,7 +1,7 @@
 """Run the jobs of a suite, several at once, each in a process of its own.
 
-Invariants: no child outlives the suite, however it ends (the kernel kills them with it); SIGINT and SIGTERM go on to each
-child once, which ends after its running update with a checkpoint; a run that fails fails alone.
+Invariants: no child process outlives the suite, however the suite ends (the kernel kills them). SIGINT and SIGTERM are passed to
+each child once; it finishes its update, writes a checkpoint and ends. A run that fails does not stop the others.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""What the runs of a suite have come to: suite.json, written whole after every change, and progress.jsonl, one event a line.
+"""The state of every run of a suite: suite.json, written whole after every change, and progress.jsonl, one event a line.
 
 Invariant: whether a run is done is read from its own directory, never from suite.json, so a suite killed at any moment goes on.
 """
