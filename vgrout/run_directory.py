@@ -3,6 +3,7 @@
     run.json              schema version, resolved config, seeds, package versions, git commit, digests, partition
     metrics.jsonl         one line per update
     rollouts.jsonl        prompt, completion, tokens, reward, score, label, advantage, version of every rollout
+                          (`prompt_ids`: in the first rollout of a group; `logprobs`: the shortest decimals of their float32)
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
     checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
     journal.bin           every graded group and every batch taken, as it happened (actors/journal/format.py)
@@ -86,7 +87,8 @@ class RunDir:
 
     def append(self, log: str, records: Iterable[Any]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""
-        lines = [json.dumps(dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r) for r in records]  # type: ignore[call-overload]
+        plain = (dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records)  # type: ignore[call-overload]
+        lines = [json.dumps(record, separators=(",", ":")) for record in plain]
         with (self.path / log).open("a") as file:
             file.write("".join(line + "\n" for line in lines))
 

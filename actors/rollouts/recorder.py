@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from actors.rollouts.dataset import World
 from actors.rollouts.groups import Taught, taught
 from vgrout.config import Config
@@ -84,10 +86,15 @@ class Recorder:
             for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True)
         ]
         rows += [one.row() for one in teacher]
+        told: set[int] = set()  # groups whose prompt is written
         for row in rows:
+            row["logprobs"] = [shortest(value) for value in row["logprobs"]]
             said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
             said.pop("rollout_id", None)
             row |= {"update": update, "prompt": self.world.tokenizer.decode(row["prompt_ids"]), **said}
+            if row["group"] in told:
+                del row["prompt_ids"]
+            told.add(row["group"])
         return rows
 
     def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:
@@ -105,6 +112,11 @@ class Recorder:
     def _fleet(self, name: str, what: str) -> None:
         self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "what": what}])
         print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
+
+
+def shortest(value: float) -> float:
+    """The shortest decimal that is the same float32: engines compute in float32, and its 17 digits as a double say no more."""
+    return float(str(np.float32(value)))
 
 
 def rates(batch: GradedRollouts) -> dict[str, Any]:

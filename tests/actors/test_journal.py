@@ -1,9 +1,15 @@
 """Journal: whatever a crash or a bad disk does to the file, intact records come back and every other byte is named."""
 
+import struct
+import zlib
+
+import msgpack
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.journal.format import encode, scan
+from actors.rollouts.recorder import shortest
 
 VALUES = st.integers(-(2**60), 2**60) | st.binary(max_size=20)
 RECORDS = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES), max_size=6)
@@ -55,3 +61,24 @@ def test_damage_in_the_middle_is_no_torn_tail():
     assert [h.torn for h in scan(bytes(damaged) + second).holes] == [False]
     assert scan(bytes(damaged) + second).end == len(first + second)
     assert [h.torn for h in scan(first + b"nonsense").holes] == [False]
+
+
+def test_a_journal_of_an_earlier_version_is_read():
+    payload = msgpack.packb({"kind": "resume", "update": 3})
+    length = len(payload).to_bytes(4, "little")
+    old = struct.pack("<4sII", b"vGJ1", len(payload), zlib.crc32(length + payload)) + payload
+    assert [*scan(old + encode({"a": 1})).records] == [{"kind": "resume", "update": 3}, {"a": 1}]
+
+
+def test_a_group_takes_a_fraction_of_its_plain_bytes():
+    rollout = {"prompt_ids": list(range(100, 800, 7)), "completion_ids": list(range(40)), "digest": "ab" * 32}
+    record = {"kind": "group", "rollouts": [rollout] * 8}
+    assert len(encode(record)) < len(msgpack.packb(record)) / 4
+
+
+@settings(deadline=None)
+@given(st.floats(-100, -0.0009765625, width=32))
+def test_the_shortest_decimal_of_a_logprob_is_the_same_float32_in_nine_digits(value):
+    short = shortest(value)
+    assert np.float32(short) == np.float32(value)
+    assert len(repr(short).lstrip("-0.").replace(".", "")) <= 9
