@@ -29,7 +29,7 @@ def run(request, tmp_path_factory):
     from actors.training import train
 
     config = load(ROOT / "configs/tiny.toml", arm=request.param, seed=3, sets=SETS)
-    return train(config, tmp_path_factory.mktemp("run") / request.param, curve=True)
+    return train(config, tmp_path_factory.mktemp("run") / request.param)
 
 
 @pytest.mark.slow
