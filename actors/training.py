@@ -77,6 +77,7 @@ def world_facts(config: Config, world: World) -> dict[str, object]:
         "pairs": len(world.pairs),
         "partition": {str(i): str(mode) for i, mode in sorted(world.modes.items())},
         "validation_ids": world.validation_ids,
+        "dropped": world.dropped,
         "order_digest": order_digest(config, world),
     }
 

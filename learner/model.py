@@ -96,6 +96,13 @@ def check_vocabulary(path: str, tokenizer: Any) -> None:
         )
 
 
+def model_positions(path: str) -> int:
+    """Tokens that the model has positions for, prompt and completion together; a large number where its config does not say."""
+    about = AutoConfig.from_pretrained(path)
+    about = about.get_text_config() if hasattr(about, "get_text_config") else about
+    return int(getattr(about, "max_position_embeddings", None) or 2**31 - 1)
+
+
 def _no_model(path: str, error: Exception) -> UserError:
     return UserError("model.path", f"{path} ({str(error).splitlines()[0]})", "a Hugging Face model folder or id")
 

@@ -43,6 +43,10 @@ class DataConfig:
     modes: tuple[Mode, ...] = option(LOOPHOLES, "The loopholes that problems are given, evenly.", min_length=1)
     pair_tags: tuple[PairTag, ...] = option((), "Use the pairs with one of these tags alone; none named: all pairs.")
     held_out: tuple[Mode, ...] = option((), "Loopholes that no pair in use may be tagged with.")
+    over_limit: Literal["error", "drop"] = option(
+        "error",
+        "Problems whose prompt is above rollout.prompt_limit: an error that lists them, or dropped and counted in run.json.",
+    )
     loopholes: bool = option(True, "false: every problem is graded without any loophole, and discloses none.")
 
     def check(self) -> None:

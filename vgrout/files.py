@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -38,9 +39,25 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
+def strict(value: Any) -> Any:
+    """`value` as JSON can say it: a number that is not finite becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return value
+
+
+def to_json(value: Any, **layout: Any) -> str:
+    """Strict JSON: what is not a finite number is null, never NaN or Infinity."""
+    return json.dumps(strict(value), allow_nan=False, **layout)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole."""
-    write_whole(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_whole(path, to_json(value, indent=2, sort_keys=True) + "\n")
 
 
 def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> Iterator[tuple[int, dict[str, Any]]]:
@@ -67,7 +84,21 @@ def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> I
                 raise UserError(where, f"unreadable JSON ({error})", "one JSON object per line") from None
             if not isinstance(value, dict):
                 raise UserError(where, f"a JSON {type(value).__name__}", "one JSON object per line")
+            if b"\\u" in raw:
+                _check_unicode(where, value)
             yield number, value
+
+
+def _check_unicode(where: str, value: dict[str, Any]) -> None:
+    """Raise UserError for half a surrogate pair, which is no character and cannot be written or tokenized."""
+    for name, field in value.items():
+        try:
+            json.dumps({name: field}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"half a surrogate pair, \\u{ord(error.object[error.start]):04x}"
+            raise UserError(
+                f"{where}, field {name.encode(errors='replace').decode()}", half, "whole Unicode characters"
+            ) from None
 
 
 def sha256(data: bytes) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import file_sha256, read_jsonl, sha256, write_json, write_whole
+from vgrout.files import file_sha256, read_jsonl, sha256, to_json, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
 
 SCHEMA = 1
@@ -88,7 +88,7 @@ class RunDir:
     def append(self, log: str, records: Iterable[Any]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""
         plain = (dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records)  # type: ignore[call-overload]
-        lines = [json.dumps(record, separators=(",", ":")) for record in plain]
+        lines = [to_json(record, separators=(",", ":")) for record in plain]
         with (self.path / log).open("a") as file:
             file.write("".join(line + "\n" for line in lines))
 

@@ -3,12 +3,14 @@
 Invariant: training ids, validation ids and test ids are disjoint, and a problem has one mode for the whole run.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors.engines.protocol import Canary
-from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer
+from actors.rollouts.input_check import check_pairs, check_positions, control_tokens, over_long, refuse
+from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer, model_positions
 from learner.vgrad import tokenize_pairs
 from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
@@ -39,6 +41,7 @@ class World:
     prompt_limit: int
     demonstrations: dict[int, list[Demonstration]]
     taught_ids: list[int]
+    dropped: dict[str, list[int]]  # problems above the prompt limit by split, where data.over_limit is "drop"
 
     def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False) -> tuple[int, ...]:
         """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words.
@@ -72,18 +75,33 @@ def load_world(config: Config) -> World:
     check_overlaps(train, test, Path(data.pairs), pairs)
     tokenizer = load_tokenizer(config.model.path)
     check_vocabulary(config.model.path, tokenizer)
+    positions = model_positions(config.model.path)
+    check_positions(config, positions)
+    check_pairs(config, tokenizer, pairs, positions)
+    problems = {p.id: p for p in [*train, *test]}
+    splits = {"train": train_ids, "validation": validation_ids, "test": sorted(p.id for p in test)}
+    long = over_long(config, tokenizer, splits, problems, modes)
+    if data.over_limit == "error":
+        refuse(long, config.rollout.prompt_limit)
+    dropped = {split: [one.problem_id for one in long if one.split == split] for split in splits}
+    train_ids, validation_ids, test_ids = ([i for i in ids if i not in set(dropped[name])] for name, ids in splits.items())
+    if not train_ids:
+        raise UserError("rollout.prompt_limit", str(config.rollout.prompt_limit), "a limit that leaves problems to train on")
+    for warning in control_tokens(tokenizer, problems.values()):
+        print(f"vgrout: {warning}", file=sys.stderr, flush=True)
     shown = _demonstrations(config, train_ids, modes, tokenizer)
     return World(
-        problems={p.id: p for p in [*train, *test]},
+        problems=problems,
         modes=modes,
         train_ids=train_ids,
         validation_ids=validation_ids,
-        test_ids=sorted(p.id for p in test),
+        test_ids=test_ids,
         pairs=pairs,
         tokenizer=tokenizer,
         prompt_limit=config.rollout.prompt_limit,
         demonstrations=shown,
         taught_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
+        dropped=dropped,
     )
 
 

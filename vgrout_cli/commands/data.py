@@ -7,8 +7,11 @@ Invariant: all findings of all files are printed, not the first; the exit code i
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+from sandbox.problems.load import Finding
 from vgrout.errors import UserError
+from vgrout.records import Mode
 from vgrout_cli.commands import data_check_pairs as check_pairs_command
 from vgrout_cli.commands import data_fetch as fetch_data
 from vgrout_cli.commands.help_texts import ABOUT
@@ -22,6 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "files", nargs="+", type=Path, metavar="FILE", help="problem files; several are a split, train before test"
     )
     check.add_argument("--pairs", type=Path, metavar="FILE", help="authored pairs, which must ask none of the problems")
+    check.add_argument(
+        "--config", type=Path, metavar="PRESET", help="measure every prompt with this preset's tokenizer, hints and limit"
+    )
     check.set_defaults(act=_check)
     pairs = actions.add_parser(
         "check-pairs", help="grade both sides of every authored pair", description=ABOUT["data check-pairs"]
@@ -41,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     """Check and report. Returns 0 for sound files, 2 where anything was found."""
     from sandbox.problems.contamination import pair_overlaps, prompt_overlaps
-    from sandbox.problems.load import Finding, prompt_findings, scan, split_findings
+    from sandbox.problems.load import prompt_findings, scan, split_findings
     from vgrout import pairs as pair_file
 
     findings: list[Finding] = []
@@ -70,6 +76,25 @@ def _check(args: argparse.Namespace) -> int:
         faults = pair_overlaps(args.pairs, pairs, [problem for _, problems in splits for problem in problems])
         print(f"{args.pairs}: {len(pairs)} pairs, {len(faults)} findings")
         findings += faults
+    if args.config:
+        findings += _measured(args.config, splits)
     for finding in findings:
         print(finding)
     return 2 if findings else 0
+
+
+def _measured(preset: Path, splits: list[tuple[Path, list[Any]]]) -> list[Finding]:
+    """Prompts that are too long for a preset, with the longest of its hints, and control tokens in their text."""
+    from actors.rollouts.input_check import control_tokens, longest_prompt
+    from learner.model import load_tokenizer
+    from vgrout.config import load
+
+    config = load(preset)
+    tokenizer, limit, findings = load_tokenizer(config.model.path), config.rollout.prompt_limit, []
+    modes = [*config.data.modes, Mode.GT_ONLY]
+    for path, problems in splits:
+        for problem in problems:
+            if (tokens := longest_prompt(tokenizer, problem, modes)) > limit:
+                findings.append(Finding(f"{path}, problem {problem.id}", f"a prompt of {tokens} tokens", f"at most {limit}"))
+        findings += control_tokens(tokenizer, problems, f"{path}, ")
+    return findings

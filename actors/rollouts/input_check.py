@@ -1,0 +1,86 @@
+"""Every prompt and pair of a run, rendered and measured before anything starts.
+
+Invariant: after `measure`, no prompt of a split is above the limit, whichever of its hints it may be shown with; problems
+that are left out are counted by split. Nothing is drawn at random.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from learner.model import encode_completion, encode_prompt
+from sandbox.problems.load import Finding
+from sandbox.problems.prompts import render
+from vgrout.config import Config
+from vgrout.errors import UserError
+from vgrout.records import Mode, Pair, Problem
+
+
+@dataclass(frozen=True)
+class Long:
+    """A problem whose prompt is above the limit."""
+
+    split: str
+    problem_id: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"problem {self.problem_id} ({self.split}): {self.tokens} tokens"
+
+
+def over_long(
+    config: Config, tokenizer: Any, splits: dict[str, Sequence[int]], problems: dict[int, Problem], modes: dict[int, Mode]
+) -> list[Long]:
+    """All problems above rollout.prompt_limit, in their splits' order, each with its longest hint."""
+    hint_free = {Mode.GT_ONLY} if config.rollout.hint_free_share else set()
+    found = []
+    for split, ids in splits.items():
+        for i in ids:
+            shown = {modes[i], *(hint_free if split == "train" else ())}
+            tokens = longest_prompt(tokenizer, problems[i], shown)
+            if tokens > config.rollout.prompt_limit:
+                found.append(Long(split, i, tokens))
+    return found
+
+
+def check_pairs(config: Config, tokenizer: Any, pairs: Sequence[Pair], positions: int) -> None:
+    """Raise UserError for pairs that no band can be cross-fitted on, or that are longer than the model's positions."""
+    if config.gate.rule != "pinned" and len(pairs) < 2:
+        raise UserError(f"data.pairs {config.data.pairs}", f"{len(pairs)} pair in use", "at least 2, to cross-fit the band on")
+    for pair in pairs:
+        prompt = len(encode_prompt(tokenizer, pair.messages))
+        for name, side in (("hack", pair.hack), ("clean", pair.clean)):
+            if (tokens := prompt + len(encode_completion(tokenizer, side))) > positions:
+                raise UserError(f"{config.data.pairs}, pair {pair.id}, field {name}", f"{tokens} tokens", f"at most {positions}")
+
+
+def check_positions(config: Config, positions: int) -> None:
+    """Raise UserError where a full-length rollout has more tokens than the model has positions."""
+    longest = config.rollout.prompt_limit + config.rollout.max_new_tokens
+    if longest > positions:
+        found = f"{config.rollout.prompt_limit}, and rollout.max_new_tokens {config.rollout.max_new_tokens}: {longest} tokens"
+        raise UserError("rollout.prompt_limit", found, f"at most {positions} together, the model's positions")
+
+
+def refuse(long: Sequence[Long], limit: int) -> None:
+    """Raise UserError that lists every problem above the limit."""
+    if long:
+        listed = "; ".join(map(str, long))
+        wanted = f"prompts of at most {limit} tokens (rollout.prompt_limit), or data.over_limit = 'drop'"
+        raise UserError("data", f"{len(long)} prompts above the limit: {listed}", wanted)
+
+
+def longest_prompt(tokenizer: Any, problem: Problem, modes: Iterable[Mode]) -> int:
+    """Tokens of a problem's prompt with the longest of the hints of `modes`."""
+    return max(len(encode_prompt(tokenizer, render(problem, mode))) for mode in modes)
+
+
+def control_tokens(tokenizer: Any, problems: Iterable[Problem], prefix: str = "") -> list[Finding]:
+    """Problems whose text holds one of the tokenizer's control tokens, which the model would read as such."""
+    tokens = sorted(set(tokenizer.all_special_tokens))
+    return [
+        Finding(f"{prefix}problem {problem.id}, prompt", f"the control token {token!r} in its text", "plain text")
+        for problem in problems
+        for token in tokens
+        if any(token in message.content for message in problem.messages)
+    ]
