@@ -21,7 +21,7 @@ from learner.export import both_exports
 from sandbox.problems import novel_markers as novel
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.files import to_json, write_json, write_whole
+from vgrout.files import strict, write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -178,7 +178,10 @@ def write_curve(run: RunDir, records: list[dict[str, Any]], suffix: str = "") ->
     """
     if not suffix:
         write_json(run.path / "per_mode_deploy.json", records[-1])
-    write_whole(run.path / f"eval_curve{suffix}.jsonl", "".join(to_json(r, sort_keys=True) + "\n" for r in records))
+    write_whole(
+        run.path / f"eval_curve{suffix}.jsonl",
+        "".join(json.dumps(strict(r), allow_nan=False, sort_keys=True) + "\n" for r in records),
+    )
 
 
 def evaluate_all(run: RunDir, config: Config) -> None:
