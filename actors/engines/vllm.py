@@ -66,7 +66,7 @@ class VllmEngine:
         cpu = current_platform.is_cpu()
         check_platform(config, cpu)
         if cpu:
-            cpu_lora.mend()
+            cpu_lora.install()
         self.config, self.canary = config, canary
         self.limit = lora_limit(config)
         self.staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0
@@ -92,6 +92,8 @@ class VllmEngine:
             max_loras=slots(config),
             max_cpu_loras=slots(config),
             max_lora_rank=self.limit,
+            # No other module can carry an adapter: vLLM would look one up for the embedding of every token.
+            lora_target_modules=list(config.lora.targets),
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
             seed=0,

@@ -1,7 +1,10 @@
-"""Mends LoRA speed in vLLM's CPU worker: one dense matmul per distinct adapter instead of a weight copy per token.
+"""Makes LoRA fast in vLLM's CPU worker: one matrix product per adapter in the batch, by its dense delta where that pays.
 
-Invariant: the values are those of the stock ops (tested against PEFT); only the CPU wrapper is touched, and only for the
-vLLM version named here. The stock fallback gathers one copy of the adapter weights for every token of the batch.
+Invariants: the values are those of the stock ops (tested against PEFT); a delta is dropped whenever its slot is written, so
+a slot never answers with the weights that it held before; only the CPU wrapper is touched, and only in the vLLM version
+named here. The stock ops copy the adapter's weights once per token of the batch.
+
+Shapes: N tokens of a step, n of them under one adapter; I, O features; K rank of a slot (vLLM's max_lora_rank).
 """
 
 from typing import Any
@@ -9,24 +12,33 @@ from typing import Any
 import torch
 
 VLLM_VERSION = "0.32.0"
+DELTAS = "vgrout_deltas"  # attribute of a stacked A: the dense delta of each slot that has been used since it was written
+ROWS = "vgrout_rows"  # attribute of the wrapper: which tokens belong to which slot, by number of tokens
 
 
-def mend() -> None:
-    """Replace `PunicaWrapperCPU.add_lora_linear` in this process. Does nothing on another vLLM version."""
+def install() -> None:
+    """Replace the wrapper's linear op in this process. Does nothing on another vLLM version."""
     import vllm
+    from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-    if vllm.__version__.split("+")[0] == VLLM_VERSION:
-        PunicaWrapperCPU.add_lora_linear = _add_lora_linear  # pyright: ignore[reportAttributeAccessIssue]
-        PunicaWrapperCPU.add_lora_logits = _add_lora_logits  # pyright: ignore[reportAttributeAccessIssue]
+    if vllm.__version__.split("+")[0] != VLLM_VERSION or PunicaWrapperCPU.add_lora_linear is _add_lora_linear:
+        return
+    stock_reset, stock_update = BaseLinearLayerWithLoRA.reset_lora, PunicaWrapperCPU.update_metadata
 
+    def reset_lora(self: Any, index: int) -> None:
+        """Called before every write of a slot, by vLLM's `set_lora` too."""
+        for a in self.lora_a_stacked:
+            getattr(a, DELTAS, {}).pop(index, None)
+        stock_reset(self, index)
 
-def _add_lora_logits(self: Any, y: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-    """Add nothing: no adapter of this project targets the output head.
+    def update_metadata(self: Any, *args: Any, **kwargs: Any) -> None:
+        stock_update(self, *args, **kwargs)
+        setattr(self, ROWS, {})
 
-    The stock op fails where a canary's prompt log-probabilities share a step with other requests (one index per request,
-    one row per prompt token).
-    """
+    BaseLinearLayerWithLoRA.reset_lora = reset_lora
+    PunicaWrapperCPU.update_metadata = update_metadata
+    PunicaWrapperCPU.add_lora_linear = _add_lora_linear  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _add_lora_linear(
@@ -43,19 +55,47 @@ def _add_lora_linear(
 ) -> None:
     """y[rows of adapter i, slice s] += (x A_is^T) B_is^T * scale, in place; rows without an adapter (-1) stay."""
     y_NO, x_NI = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
-    adapter_N = self.token_lora_indices[: x_NI.shape[0]]
-    for adapter in adapter_N.unique().tolist():
-        if adapter < 0:
-            continue
-        rows = adapter_N == adapter
-        whole = bool(rows.all())
-        x_nI = x_NI if whole else x_NI[rows]
+    for slot, rows_n in _rows_by_slot(self, len(x_NI)):
+        x_nI = x_NI if rows_n is None else x_NI.index_select(0, rows_n)
         offset = 0
         for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-            part = (x_nI.to(a.dtype) @ a[adapter, 0].T @ b[adapter, 0].T) * scale
-            view = y_NO[:, offset : offset + width]
-            if whole:
-                view += part.to(y.dtype)
+            a_KI, b_OK = a[slot, 0], b[slot, 0]
+            if _dense_is_smaller(a_KI, b_OK):
+                part_nO = x_nI.to(a.dtype) @ _delta(a, b, slot, scale)
             else:
-                view[rows] += part.to(y.dtype)
+                part_nO = (x_nI.to(a.dtype) @ a_KI.T @ b_OK.T) * scale
+            y_NS = y_NO[:, offset : offset + width]
+            if rows_n is None:
+                y_NS += part_nO
+            else:
+                y_NS.index_add_(0, rows_n, part_nO.to(y.dtype))
             offset += width
+
+
+def _rows_by_slot(wrapper: Any, count: int) -> list[tuple[int, torch.Tensor | None]]:
+    """(slot, its tokens) of the step's `count` tokens; None for the tokens of a step that is all one adapter's."""
+    known: dict[int, list[tuple[int, torch.Tensor | None]]] = getattr(wrapper, ROWS, {})
+    if count not in known:
+        slot_N = wrapper.token_lora_indices[:count]
+        slots = slot_N.unique().tolist()
+        rows = [(slot, (slot_N == slot).nonzero().flatten() if len(slots) > 1 else None) for slot in slots if slot >= 0]
+        if not hasattr(wrapper, ROWS):  # vLLM has not yet said anything of this batch: nothing would clear what is kept
+            return rows
+        known[count] = rows
+    return known[count]
+
+
+def _dense_is_smaller(a_KI: torch.Tensor, b_OK: torch.Tensor) -> bool:
+    (rank, inputs), outputs = a_KI.shape, b_OK.shape[0]
+    return rank * (inputs + outputs) >= inputs * outputs
+
+
+def _delta(a: torch.Tensor, b: torch.Tensor, slot: int, scale: float) -> torch.Tensor:
+    """(B A)^T * scale of a slot, [I, O]: made at its first use after the slot was written."""
+    deltas: dict[int, torch.Tensor] | None = getattr(a, DELTAS, None)
+    if deltas is None:
+        deltas = {}
+        setattr(a, DELTAS, deltas)
+    if slot not in deltas:
+        deltas[slot] = ((b[slot, 0].float() @ a[slot, 0].float()) * scale).T.contiguous().to(a.dtype)
+    return deltas[slot]

@@ -42,7 +42,7 @@ def run_core(*args: Any, **options: Any) -> None:
     from vllm.v1.executor.multiproc_executor import WorkerProc
 
     if current_platform.is_cpu():
-        cpu_lora.mend()  # a spawned process has none of what its parent has mended
+        cpu_lora.install()  # a spawned process has none of its parent's patches
         _replace(WorkerProc, "worker_main", run_worker)
     _stock.get("run_engine_core", EngineCoreProc.run_engine_core)(*args, **options)
 
@@ -51,7 +51,7 @@ def run_worker(*args: Any, **options: Any) -> None:
     """What a worker process of the core runs; vLLM ties it to the core."""
     from vllm.v1.executor.multiproc_executor import WorkerProc
 
-    cpu_lora.mend()
+    cpu_lora.install()
     _stock.get("worker_main", WorkerProc.worker_main)(*args, **options)
 
 
