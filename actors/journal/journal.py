@@ -4,7 +4,6 @@ Invariants: a record is on the disk (fsync) before anything that follows from it
 names every damaged record by its offset, and never invents one. The learner never reads it.
 """
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +48,9 @@ class Journal:
 
     def group(self, graded: Graded) -> None:
         """A group has been graded."""
-        rollouts = [dataclasses.asdict(r) for r in graded.rollouts]
+        rollouts = [vars(r) for r in graded.rollouts]  # not `asdict`, which copies every token id
         rewards = [r.value for r in graded.rewards]
-        audits = [dataclasses.asdict(a) for a in graded.audits]
+        audits = [vars(a) for a in graded.audits]
         key = [graded.key.ordinal, graded.key.attempt]
         self._append({"kind": "group", "key": key, "rollouts": rollouts, "rewards": rewards, "audits": audits})
 
@@ -61,7 +60,7 @@ class Journal:
 
     def drop(self, dropped: Dropped) -> None:
         """An attempt was given up."""
-        self._append({"kind": "drop", **dataclasses.asdict(dropped)})
+        self._append({"kind": "drop", **vars(dropped)})
 
     def resume(self, update: int) -> None:
         """A process goes on with `update`: what older records say of that update and later ones is void."""

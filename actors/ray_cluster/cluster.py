@@ -43,7 +43,7 @@ def check_address(address: str, where: str) -> None:
 
 
 def join(address: str | None, where: str, **options: Any) -> None:
-    """`ray.init` at `address` (None: start a Ray in this process). Raises UserError where it cannot be reached."""
+    """`ray.init` at `address` ("local": a Ray of this process's own, even where another one runs here). Raises UserError where it cannot be reached."""
     if address is not None:
         check_address(address, where)
     try:
@@ -75,7 +75,7 @@ def _start(cpus: int) -> None:
     """A Ray of this process's own. Ray gives its node 30 s to come up, which a busy machine can miss: tried STARTS times."""
     for attempt in range(1, STARTS + 1):
         try:
-            return join(None, "ray", include_dashboard=False, num_cpus=cpus)
+            return join("local", "ray", include_dashboard=False, num_cpus=cpus)
         except Exception as error:  # Ray raises no class of its own for this
             if "timed out during startup" not in str(error):
                 raise

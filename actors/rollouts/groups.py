@@ -6,7 +6,6 @@ every prompt is one that the teacher covers, so that each has its demonstrations
 ordinal // prompts, whichever update takes it.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +50,7 @@ class Taught:
     def row(self) -> dict[str, Any]:
         """Its fields in rollouts.jsonl: a student's keys, empty where no policy of this run wrote it."""
         nobody = dict.fromkeys(("finish", "sampling", "seed", "version", "digest"))
-        return {**dataclasses.asdict(self), "logprobs": [], **nobody, "author": Author.TEACHER}
+        return {**vars(self), "logprobs": [], **nobody, "author": Author.TEACHER}
 
 
 def shown(config: Config, world: World, ordinal: int) -> tuple[int, Mode]:

@@ -4,7 +4,6 @@ Invariant: audits go into their own file by this road only; rewards and audits m
 rollouts.jsonl, marked by `author`, and in no rate.
 """
 
-import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -75,26 +74,26 @@ class Recorder:
         metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra}
         rows = self._rows(update, batch, teacher, result.gated)
         self.run.append("rollouts.jsonl", rows)
-        self.run.append("audits.jsonl", [{"update": update, **dataclasses.asdict(a)} for a in batch.audits])
+        self.run.append("audits.jsonl", [{"update": update, **vars(a)} for a in batch.audits])
         self.run.append("metrics.jsonl", [metrics])
         return metrics
 
     def _rows(self, update: int, batch: GradedRollouts, teacher: list[Taught], gated: list[Gated]) -> list[dict[str, Any]]:
-        by_id = {g.rollout_id: dataclasses.asdict(g) for g in gated}
+        by_id = {g.rollout_id: dict(vars(g)) for g in gated}
         rows = [
-            {**dataclasses.asdict(rollout), "author": Author.STUDENT, "reward": reward.value}
+            {**vars(rollout), "author": Author.STUDENT, "reward": reward.value}
             for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True)
         ]
         rows += [one.row() for one in teacher]
-        told: set[int] = set()  # groups whose prompt is written
+        prompts: dict[int, str] = {}  # of groups whose prompt is written
         for row in rows:
             row["logprobs"] = [shortest(value) for value in row["logprobs"]]
             said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
             said.pop("rollout_id", None)
-            row |= {"update": update, "prompt": self.world.tokenizer.decode(row["prompt_ids"]), **said}
-            if row["group"] in told:
-                del row["prompt_ids"]
-            told.add(row["group"])
+            ids, group = row.pop("prompt_ids"), row["group"]
+            if group not in prompts:
+                prompts[group], row["prompt_ids"] = self.world.tokenizer.decode(ids), ids
+            row |= {"update": update, "prompt": prompts[group], **said}
         return rows
 
     def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:
@@ -129,7 +128,7 @@ def rates(batch: GradedRollouts) -> dict[str, Any]:
         "hack_rate": table["all"].rate("hack"),
         "solve_rate": table["all"].rate("solve"),
         "infra_errors": table["all"].infra_error,
-        "per_mode": {mode: dataclasses.asdict(counts) for mode, counts in table.items()},
+        "per_mode": {mode: dict(vars(counts)) for mode, counts in table.items()},
         "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
         "length_mean": sum(lengths) / len(lengths),
         "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),

@@ -82,3 +82,20 @@ def test_the_shortest_decimal_of_a_logprob_is_the_same_float32_in_nine_digits(va
     short = shortest(value)
     assert np.float32(short) == np.float32(value)
     assert len(repr(short).lstrip("-0.").replace(".", "")) <= 9
+
+
+def test_a_journaled_group_comes_back_as_it_was(tmp_path):
+    from actors.journal.journal import Graded, Journal, read
+    from vgrout.group_records import Key
+    from vgrout.records import Audit, FinishReason, Mode, Reward, Rollout, Sampling, Status
+
+    rollout = Rollout(
+        "4-0", 4, 0, 9, Mode.SENTINEL, (1, 2), (3, 4), (-0.5, -1.25), "x", FinishReason.STOP, Sampling.TRAIN, 2**40, 3, "d"
+    )
+    audit = Audit("4-0", 9, Mode.SENTINEL, True, False, True, True, "sentinel", Status.WRONG, "strict", 1.5, {"a": [1]})
+    group = Graded(Key(4, 1), [rollout], [Reward("4-0", None)], [audit])
+    journal = Journal(tmp_path / "journal.bin")
+    journal.group(group)
+    journal.sync()
+    journal.close()
+    assert read(tmp_path / "journal.bin", 0).groups == {group.key: group}

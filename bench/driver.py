@@ -1,0 +1,87 @@
+"""What the driver itself spends on a group: the journal's record, the log's rows and the learner's samples. No Ray, no disk sync.
+
+    python -m bench.driver [--rounds 5] [--out driver.json]
+
+Rounds alternate over the sizes; the table and the file hold median and range in CPU milliseconds per group.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from actors.journal.journal import Graded, Journal
+from actors.rollouts.recorder import Recorder
+from actors.rollouts.sampling import join
+from vgrout.files import write_json
+from vgrout.group_records import Key
+from vgrout.records import Audit, FinishReason, Gated, GateLabel, Mode, Reward, Rollout, Sampling, Status
+from vgrout.run_directory import RunDir
+
+SIZES = ((8, 100), (16, 1000))  # rollouts of a group, tokens of a completion
+GROUPS = 12
+
+
+def group(ordinal: int, samples: int, tokens: int) -> Graded:
+    """A group as engines and graders return it."""
+    rollouts = [
+        Rollout(
+            id=f"{ordinal}-{i}", group=ordinal, index=i, problem_id=ordinal, mode=Mode.SENTINEL, prompt_ids=tuple(range(60)),
+            completion_ids=tuple(range(1000, 1000 + tokens)), logprobs=tuple(-0.001 * t for t in range(tokens)),
+            text="    x = 1\n" * (tokens // 6), finish=FinishReason.STOP, sampling=Sampling.TRAIN, seed=2**40 + i, version=3,
+            digest="0" * 64,
+        )
+        for i in range(samples)
+    ]  # fmt: skip
+    audits = [
+        Audit(r.id, r.problem_id, r.mode, True, False, True, True, "sentinel", Status.WRONG, "strict", 3.0) for r in rollouts
+    ]
+    return Graded(Key(ordinal, 0), rollouts, [Reward(r.id, 1.0) for r in rollouts], audits)
+
+
+def measure(folder: Path, samples: int, tokens: int) -> float:
+    """Milliseconds per group of one update's bookkeeping."""
+    groups = [group(ordinal, samples, tokens) for ordinal in range(GROUPS)]
+    gated = [Gated(r.id, 0.1, GateLabel.CLEAN, 0.5, False) for g in groups for r in g.rollouts]
+    rollout = SimpleNamespace(prompts=GROUPS, hint_free_share=0.0, samples=samples)
+    config = SimpleNamespace(seed=0, teacher=SimpleNamespace(until=0), rollout=rollout)
+    modes = dict.fromkeys(range(320), Mode.SENTINEL)
+    world = SimpleNamespace(modes=modes, train_ids=list(modes), tokenizer=SimpleNamespace(decode=str))
+    recorder = Recorder(config, world, RunDir(folder))  # type: ignore[arg-type]
+    journal = Journal(folder / "journal.bin")
+    began = time.process_time()
+    for one in groups:
+        journal.group(one)
+    batch = join(groups)
+    batch.samples()
+    recorder.update(3, batch, SimpleNamespace(metrics={}, gated=gated), {})
+    seconds = time.process_time() - began
+    journal.close()
+    return 1000 * seconds / GROUPS
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    found: dict[str, list[float]] = {f"{s} x {t}": [] for s, t in SIZES}
+    for _ in range(args.rounds):
+        for samples, tokens in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                found[f"{samples} x {tokens}"].append(measure(Path(folder), samples, tokens))
+    result = {
+        name: {"median_ms": statistics.median(values), "min_ms": min(values), "max_ms": max(values)}
+        for name, values in found.items()
+    }
+    for name, row in result.items():
+        print(f"{name} tokens: {row['median_ms']:.2f} ms per group ({row['min_ms']:.2f} to {row['max_ms']:.2f})")
+    if args.out:
+        write_json(args.out, result)
+
+
+if __name__ == "__main__":
+    main()
