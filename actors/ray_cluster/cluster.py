@@ -42,10 +42,12 @@ def check_address(address: str, where: str) -> None:
             raise UserError(where, found, "the address of a running Ray, as `ray start` prints it") from None
 
 
-def join(address: str | None, where: str, **options: Any) -> None:
-    """`ray.init` at `address` ("local": a Ray of this process's own, even where another one runs here). Raises UserError where it cannot be reached."""
-    if address is not None:
-        check_address(address, where)
+def join(address: str, where: str, **options: Any) -> None:
+    """`ray.init` at `address`; "local" starts a Ray of this process's own, even where another one runs on this machine.
+
+    Raises UserError where it cannot be reached.
+    """
+    check_address(address, where)
     try:
         # Ray puts the driver's working directory before everything else on the path of every worker. A user's own `learner.py`
         # there would hide ours, so while Ray starts, the working directory is the folder that our code is imported from.
