@@ -50,7 +50,8 @@ class OneFileFolder:
     def __init__(self, words: tuple[str, ...] = ()) -> None:
         self._words = words
         self._files: dict[str, bytearray] = {}  # what the program made, by name; the real file is not among them
-        self._removed = True  # an empty folder: the real file counts once it is written to
+        # Where the file is asked for, the folder looks empty at first: the real file is there once it is written to.
+        self._removed = bool(words)
         self._open, self._stat, self._os_open = builtins.open, os.stat, os.open
         builtins.open = io.open = self._patched_open
         os.open = self._patched_os_open

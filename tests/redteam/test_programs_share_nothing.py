@@ -7,7 +7,6 @@ trials of two rounds is a channel: with chance alone, that has a probability of 
 
 import json
 import random
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -243,7 +242,7 @@ def test_a_planted_channel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(canaries, "Runner", OneFolder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+        patch.setattr("sandbox.jail.runner._remove", lambda folder: None)
         runner = prove("L2", Limits())
 
         def trial(bit: int) -> str:
