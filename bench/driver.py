@@ -1,12 +1,10 @@
 """What the driver itself spends on a group: the journal's record, the log's rows and the learner's samples. No Ray, no disk sync.
 
-    python -m bench.driver [--rounds 5] [--out driver.json]
+    python -m bench.driver --out out/bench [--rounds 5] [--short]
 
 Rounds alternate over the sizes; the table and the file hold median and range in CPU milliseconds per group.
 """
 
-import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +13,7 @@ from types import SimpleNamespace
 from actors.journal.journal import Graded, Journal
 from actors.rollouts.recorder import Recorder
 from actors.rollouts.sampling import join
-from vgrout.files import write_json
+from bench.measure import Series, run_part
 from vgrout.group_records import Key
 from vgrout.records import Audit, FinishReason, Gated, GateLabel, Mode, Reward, Rollout, Sampling, Status
 from vgrout.run_directory import RunDir
@@ -41,7 +39,7 @@ def group(ordinal: int, samples: int, tokens: int) -> Graded:
     return Graded(Key(ordinal, 0), rollouts, [Reward(r.id, 1.0) for r in rollouts], audits)
 
 
-def measure(folder: Path, samples: int, tokens: int) -> float:
+def cpu_ms_per_group(folder: Path, samples: int, tokens: int) -> float:
     """Milliseconds per group of one update's bookkeeping."""
     groups = [group(ordinal, samples, tokens) for ordinal in range(GROUPS)]
     gated = [Gated(r.id, 0.1, GateLabel.CLEAN, 0.5, False) for g in groups for r in g.rollouts]
@@ -62,26 +60,15 @@ def measure(folder: Path, samples: int, tokens: int) -> float:
     return 1000 * seconds / GROUPS
 
 
-def main() -> None:
-    """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    found: dict[str, list[float]] = {f"{s} x {t}": [] for s, t in SIZES}
-    for _ in range(args.rounds):
-        for samples, tokens in SIZES:
+def measure(rounds: int, short: bool) -> list[Series]:
+    """CPU milliseconds per group, the sizes by turns."""
+    found: dict[str, list[float]] = {f"{s} x {t} tokens": [] for s, t in SIZES}
+    for _ in range(rounds):
+        for samples, tokens in SIZES[:1] if short else SIZES:
             with tempfile.TemporaryDirectory() as folder:
-                found[f"{samples} x {tokens}"].append(measure(Path(folder), samples, tokens))
-    result = {
-        name: {"median_ms": statistics.median(values), "min_ms": min(values), "max_ms": max(values)}
-        for name, values in found.items()
-    }
-    for name, row in result.items():
-        print(f"{name} tokens: {row['median_ms']:.2f} ms per group ({row['min_ms']:.2f} to {row['max_ms']:.2f})")
-    if args.out:
-        write_json(args.out, result)
+                found[f"{samples} x {tokens} tokens"].append(cpu_ms_per_group(Path(folder), samples, tokens))
+    return [Series("driver", name, "CPU ms per group", tuple(values)) for name, values in found.items() if values]
 
 
 if __name__ == "__main__":
-    main()
+    run_part("driver", measure, __doc__)

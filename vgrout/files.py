@@ -52,7 +52,10 @@ def strict(value: Any) -> Any:
 
 def to_json(value: Any, **layout: Any) -> str:
     """Strict JSON: what is not a finite number is null, never NaN or Infinity."""
-    return json.dumps(strict(value), allow_nan=False, **layout)
+    try:
+        return json.dumps(value, allow_nan=False, **layout)
+    except ValueError:  # not finite somewhere; looking first would cost four times the writing
+        return json.dumps(strict(value), allow_nan=False, **layout)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,7 +3,7 @@
     run.json              schema version, resolved config, seeds, package versions, git commit, digests, partition
     metrics.jsonl         one line per update
     rollouts.jsonl        prompt, completion, tokens, reward, score, label, advantage, version of every rollout
-                          (`prompt_ids`: in the first rollout of a group; `logprobs`: the shortest decimals of their float32)
+                          (`prompt_ids`: in the first rollout of a group; `logprobs`: to six decimals)
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
     checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
     journal.bin           every graded group and every batch taken, as it happened (actors/journal/format.py)

@@ -6,6 +6,7 @@ rollouts.jsonl, marked by `author`, and in no rate.
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from vgrout.config import Config
 from vgrout.rates import by_mode
 from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
 from vgrout.run_directory import RunDir
+
+DECIMALS = 6  # of a log-probability in rollouts.jsonl
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Recorder:
         rows += [one.row() for one in teacher]
         prompts: dict[int, str] = {}  # of groups whose prompt is written
         for row in rows:
-            row["logprobs"] = [shortest(value) for value in row["logprobs"]]
+            row["logprobs"] = rounded(row["logprobs"])
             said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
             said.pop("rollout_id", None)
             ids, group = row.pop("prompt_ids"), row["group"]
@@ -113,9 +116,9 @@ class Recorder:
         print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
 
 
-def shortest(value: float) -> float:
-    """The shortest decimal that is the same float32: engines compute in float32, and its 17 digits as a double say no more."""
-    return float(str(np.float32(value)))
+def rounded(logprobs: Sequence[float]) -> list[float]:
+    """To DECIMALS: below what two engines agree to. The journal keeps every bit; this is for readers, in half the bytes."""
+    return np.round(np.asarray(logprobs, dtype=np.float64), DECIMALS).tolist()
 
 
 def rates(batch: GradedRollouts) -> dict[str, Any]:
