@@ -10,12 +10,14 @@ SETS = [
     "rollout.samples=4", "rollout.max_new_tokens=24", "train.updates=2", "train.checkpoint_every=2", "lora.rank=8",
 ]  # fmt: skip
 
+MOVES = ["rollout.max_new_tokens=64", "optim.lr=0.03", "optim.warmup=1"]  # enough for v_grad to move in one update
+
 
 @pytest.mark.parametrize(
     ("preset", "arm", "sets"),
     [
         ("tiny", "routev_quantile", []),
-        ("tiny", "routev_current", ["gate.refresh_every=1"]),
+        ("tiny", "routev_current", ["gate.refresh_every=1", "rollout.prompts=4", "rollout.samples=8", *MOVES]),
         ("tiny", "routev_deploy_half", []),
         ("tiny-teacher", "routev", ["teacher.until=1", "rollout.max_new_tokens=64", "rollout.hint_free_share=0.5"]),
         ("tiny-async", "routev", []),
