@@ -4,7 +4,7 @@ Invariant: after `measure`, no prompt of a split is above the limit, whichever o
 that are left out are counted by split. Nothing is drawn at random.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Long:
 
 
 def over_long(
-    config: Config, tokenizer: Any, splits: dict[str, Sequence[int]], problems: dict[int, Problem], modes: dict[int, Mode]
+    config: Config, tokenizer: Any, splits: Mapping[str, Sequence[int]], problems: dict[int, Problem], modes: dict[int, Mode]
 ) -> list[Long]:
     """All problems above rollout.prompt_limit, in their splits' order, each with its longest hint."""
     hint_free = {Mode.GT_ONLY} if config.rollout.hint_free_share else set()
