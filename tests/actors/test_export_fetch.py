@@ -77,7 +77,7 @@ def test_fetch_from_a_shared_path(run, tmp_path):
     dest = tmp_path / "here" / "copy"
     assert main(["fetch", str(run.path), str(dest)]) == 0
     assert file_sha256(dest / WEIGHTS) == file_sha256(run.path / WEIGHTS)
-    assert (dest / "metrics.jsonl").read_text() == '{"update": 0}\n'
+    assert (dest / "metrics.jsonl").read_text() == '{"update":0}\n'
     assert not (dest / "checkpoints").exists() and not (dest / "rollouts.jsonl").exists()
     assert [p.name for p in dest.parent.iterdir()] == ["copy"]
     assert main(["fetch", str(run.path), str(dest)]) == 2  # never over anything

@@ -39,7 +39,14 @@ VOLUME = table(
     persistentVolumeClaim=table("claimName", claimName=NAME),
     emptyDir=table("", medium={"enum": ["", "Memory"]}, sizeLimit=QUANTITY),
 )
-POD = table("spec", spec=table("containers", containers=rows(CONTAINER), volumes=rows(VOLUME)))
+TOLERATION = table(
+    "key",
+    key=TEXT,
+    operator={"enum": ["Exists", "Equal"]},
+    value=TEXT,
+    effect={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
+)
+POD = table("spec", spec=table("containers", containers=rows(CONTAINER), volumes=rows(VOLUME), tolerations=rows(TOLERATION)))
 CLUSTER = table(
     "headGroupSpec rayVersion",
     rayVersion={"const": "2.60.0"},

@@ -109,7 +109,7 @@ for number in range(100):
     for folder in ('.', '/tmp', '/var/tmp', '/dev/shm', '@FOLDER@'):
         try:
             open(f'{folder}/vgrout-redteam-{number}', 'x').close()
-            made += 1
+            made += f'vgrout-redteam-{number}' in os.listdir(folder)  # files that the child keeps in memory are not listed
         except OSError:
             pass
 if made:
@@ -224,7 +224,8 @@ HOST = [
     _read("ssh_keys", "~/.ssh/id_rsa", "@FOLDER@/.ssh/id_rsa", "/root/.ssh/id_ed25519", "/root/.bashrc", "/root/.profile", naive=Naive.REACH),
     _read("planted_secret", "@FILE@", naive=Naive.REACH),
     _read("service_tokens", "/var/run/secrets/kubernetes.io/serviceaccount/token", "/run/secrets/token", "/root/.cache/huggingface/token"),
-    _try("list_folders", "for path in ('/', '/root', '/home', '/tmp', '@FOLDER@'):\n    try:\n        print('BREACH', os.listdir(path))\n"
+    _try("list_folders", "for path in ('/', '/root', '/home', '/tmp', '@FOLDER@'):\n    try:\n        names = set(os.listdir(path)) - {'result.txt'}\n"
+         "        if names:\n            print('BREACH', names)\n"
          "    except OSError:\n        pass", Naive.REACH),
     _try("environment", _ENVIRONMENT, Naive.REACH),
     _try("proc_of_parent", _PROC_PARENT, Naive.REACH),

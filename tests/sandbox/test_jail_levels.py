@@ -53,7 +53,7 @@ def test_auto_never_takes_l1(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_off_linux_there_is_a_clear_error() -> None:
     """As far as it can be shown here: without prctl, as on macOS, nothing fails before the refusal."""
     elsewhere = """
-    import ctypes, os, subprocess, sys, tempfile, urllib.request  # before they look for that system's own modules
+    import ctypes, os, pydantic.dataclasses, subprocess, sys, tempfile, urllib.request  # before the change
     sys.platform = "darwin"
     real = ctypes.CDLL
     class Library:
