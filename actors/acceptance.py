@@ -5,8 +5,10 @@ Invariant: a check measures and judges; what this machine cannot show is NOT_HER
 
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,7 +47,7 @@ def engine_lines(config: Config, pairs: list[Pair], cuda: bool) -> Iterator[Line
     try:
         from actors.engines.vllm import VllmEngine
     except ImportError as error:
-        for name in ("canary at version 0", "adapters of rank 128 and 256", "ten swaps", "a failed start is told"):
+        for name in ("canary at version 0", "adapters of rank 128 and 256", "ten swaps", "a failed start raises"):
             yield not_here(name, f"no vLLM: {error}")
         return
     config = replace(config, lora=replace(config.lora, rank=64))
@@ -93,14 +95,18 @@ def used_bytes(cuda: bool) -> int:
 
 
 def failed_start(config: Config, learner: Learner, engine: Any) -> Line:
-    """An engine whose cache cannot hold one rollout must say so."""
-    tight = replace(config, runtime=replace(config.runtime, kv_cache_mib=0, engine_memory=0.01))
-    try:
-        engine(tight, learner.canary_ids())
-    except (ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        return judged("a failed start is told", "memory" in text.lower() or "cache" in text.lower(), text[:110])
-    return judged("a failed start is told", False, "the engine started with no room for keys and values")
+    """An engine whose model has no weights must raise. vLLM's core names the cause on standard error, not in the exception."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in Path(config.model.path).iterdir():
+            if path.suffix != ".safetensors":
+                shutil.copy(path, folder)
+        bare = replace(config, model=replace(config.model, path=folder))
+        try:
+            engine(bare, learner.canary_ids())
+        except (ValueError, RuntimeError, OSError) as error:
+            text = " ".join(str(error).split())
+            return judged("a failed start raises", "initialization failed" in text or "weights" in text, text[:110])
+    return judged("a failed start raises", False, "the engine started without weights")
 
 
 def kill_lines(config: Config, pairs: list[Pair], cuda: bool) -> Iterator[Line]:
