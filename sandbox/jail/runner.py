@@ -87,11 +87,12 @@ class Runner:
             raise
         finally:
             _remove(folder)
+        # First: what is killed while it puts the jail on was killed from outside, too.
+        if self.doubts_kills and ended.end is End.SIGNALLED and ended.code == -signal.SIGKILL:
+            raise Killed(f"a SIGKILL from outside ended the program's {program.task} run")
         if not ended.status.startswith(JAILED) and ended.by_itself:
             reason = ended.status.removeprefix(BROKEN).decode("utf-8", "replace")
             raise InfraError(f"the jail could not be put on: {reason}")
-        if self.doubts_kills and ended.end is End.SIGNALLED and ended.code == -signal.SIGKILL:
-            raise Killed(f"a SIGKILL from outside ended the program's {program.task} run")
         return ended
 
     def _make_run(self) -> tuple[dict[str, object], Path]:
