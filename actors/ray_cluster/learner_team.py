@@ -14,7 +14,7 @@ from learner.learner import Learner
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, Pair
 
-ON_ALL_RANKS = ("update", "restore")
+ON_ALL_RANKS = ("prepare", "update", "restore")
 
 
 class LearnerActor(Learner):
