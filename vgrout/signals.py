@@ -1,17 +1,20 @@
-"""SIGINT and SIGTERM while a run is driven: the first one asks it to stop after the running update, the second ends it at once.
+"""SIGINT, SIGTERM and SIGHUP while a run is driven: the first asks it to stop after the running update, the second ends it.
 
 Invariant: an asked run ends within the time it was given, if need be where it is; whatever that or the second signal
 interrupts, the last checkpoint is whole and the journal's tail can be cut.
 """
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM arrived; the run stopped after a whole update and can be resumed."""
+    """SIGINT, SIGTERM or SIGHUP arrived; the run stopped after a whole update and can be resumed."""
+
+    resume_command = "vgrout train --resume RUN"  # with the run's folder, where that is known
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -21,6 +24,8 @@ class Interrupted(Exception):
 class AtOnce(KeyboardInterrupt):
     """A second signal arrived, or the first one's time is over: the run ends where it is and can be resumed."""
 
+    resume_command = Interrupted.resume_command
+
     def __init__(self, signum: int, why: str) -> None:
         self.signum = signum
         super().__init__(why)
@@ -28,6 +33,8 @@ class AtOnce(KeyboardInterrupt):
 
 class RunStopped(Exception):
     """The run cannot go on by itself, but can be resumed; the message says why."""
+
+    resume_command = Interrupted.resume_command
 
 
 class StopFlag:
@@ -58,9 +65,14 @@ class StopFlag:
 
 @contextmanager
 def stop_signals(patience_s: float) -> Iterator[StopFlag]:
-    """Route both signals into a StopFlag, and put the old handlers back."""
+    """Route the signals into a StopFlag, and put the old handlers back. Outside the main thread nothing is routed."""
     flag = StopFlag(patience_s)
+    if threading.current_thread() is not threading.main_thread():  # Python lets the main thread alone handle signals
+        yield flag
+        return
     handlers = {signal.SIGINT: flag.set, signal.SIGTERM: flag.set, signal.SIGALRM: flag.late}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup a closed terminal stops nothing
+        handlers[signal.SIGHUP] = flag.set
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield flag

@@ -54,6 +54,10 @@ class PartDied(RuntimeError):
     """A part's process is gone; `Parts.revive` starts a new one."""
 
 
+class StartFailed(RuntimeError):
+    """An actor's constructor failed, not for bad input; the message is the last line of what it raised."""
+
+
 def finish(pending: Any) -> Any:
     """The value (or list of values) of what `start` returned; raises what the method raised, PartDied for a lost process."""
     first = pending[0] if isinstance(pending, list) and pending else pending
@@ -73,7 +77,18 @@ def finish(pending: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return lines[-1] if getattr(error, "actor_init_failed", False) else lines[0]
+
+
+def start_failure(error: Exception) -> Exception:
+    """What was raised in an actor's constructor, from Ray's account of it: a UserError as itself, else StartFailed."""
+    last, bad_input = _first_line(error), f"{UserError.__module__}.{UserError.__name__}: "
+    if last.startswith(bad_input):
+        where, _, rest = last.removeprefix(bad_input).partition(": found ")
+        found, _, expected = rest.partition("; expected ")
+        return UserError(where, found, expected)
+    return StartFailed(last)
 
 
 class GraderPart:
@@ -151,6 +166,16 @@ class Parts:
     def about(self, name: str) -> Any:
         """Where the (first) process of a part runs, as an ObjectRef of a watchdog.Whereabouts: there once it is up."""
         return handles(self._parts[name])[0].about.remote()
+
+    def wait_for_start(self) -> None:
+        """Return once every actor's constructor has. Raises what failed in one: UserError, or StartFailed with its last line."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        try:
+            ray.get([handle.about.remote() for part in self._parts.values() for handle in handles(part)])
+        except RayActorError as error:
+            raise start_failure(error) from None
 
     def whereabouts(self) -> dict[str, Whereabouts]:
         """Where all parts run; empty without Ray. Raises PartDied."""
@@ -253,11 +278,17 @@ def _spawn_ray(
         remote = actor(GraderPart, "grader", reserved.grader_options(number))
         return one(remote, runtime.jail, runtime.grade_deadline_s)
 
-    if pairs is not None:
-        parts.add("learner", learner)
-        canary = finish(parts.learner.start("canary_ids"))
-    for i, seat in enumerate(reserved.placement.of("engine")):
-        parts.add(f"engine-{i}", partial(new_engine, seat))
-    for i in range(runtime.graders * reserved.nodes):
-        parts.add(f"grader-{i}", partial(new_grader, i))
+    try:
+        if pairs is not None:
+            parts.add("learner", learner)
+            parts.wait_for_start()
+            canary = finish(parts.learner.start("canary_ids"))
+        for i, seat in enumerate(reserved.placement.of("engine")):
+            parts.add(f"engine-{i}", partial(new_engine, seat))
+        for i in range(runtime.graders * reserved.nodes):
+            parts.add(f"grader-{i}", partial(new_grader, i))
+        parts.wait_for_start()
+    except BaseException:
+        parts.abandon()
+        raise
     return parts

@@ -1,4 +1,4 @@
-"""Whole files, JSON Lines errors, run directories, prompt order, rates, seeds."""
+"""Whole files, JSON Lines errors, prompt order, rates, seeds."""
 
 import json
 import subprocess
@@ -13,7 +13,6 @@ from vgrout.files import read_jsonl, write_whole
 from vgrout.problem_order import problem_at, split_validation
 from vgrout.rates import by_mode, to_json
 from vgrout.records import Audit, Mode, Status
-from vgrout.run_directory import LOGS, RunDir
 from vgrout.seeds import stream
 
 
@@ -32,17 +31,6 @@ def test_jsonl_errors_name_file_and_line(tmp_path, line, said):
     with pytest.raises(UserError) as caught:
         list(read_jsonl(path))
     assert f"{path}:3" in str(caught.value) and said in str(caught.value)
-
-
-def test_truncate_forgets_later_updates_and_torn_lines(tmp_path):
-    run = RunDir(tmp_path)
-    for log in LOGS:
-        run.append(log, [{"update": 0}, {"update": 1}, {"update": 2}])
-        with (tmp_path / log).open("a") as file:
-            file.write('{"update": 1, "to')
-    run.truncate(2)
-    for log in LOGS:
-        assert run.read(log) == [{"update": 0}, {"update": 1}]
 
 
 @given(st.sets(st.integers(0, 10_000), min_size=1, max_size=40), st.integers(0, 2**40), st.integers(1, 4))
