@@ -15,13 +15,15 @@ from actors.ray_cluster.handles import Parts, finish, spawn
 from actors.rollouts.dataset import World, load_world
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
+from learner.base_files import base_digests
 from learner.checkpoint import read_adapter
 from learner.export import both_exports
 from learner.vgrad import tokenize_pairs
 from sandbox.problems import novel_markers as novel
+from vgrout import ingredients, template_date
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.files import write_json, write_whole
+from vgrout.files import file_sha256, write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -112,46 +114,80 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
     return [v for v in run.checkpoints() if v % every == 0 or v == last]
 
 
-def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
-    """Score checkpoints on parts of their own: one record per version, see `score`."""
+def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accept_changes: bool = False) -> list[dict[str, Any]]:
+    """Score checkpoints on parts of their own: one record per version, see `score`.
+
+    Raises UserError where the problems of the split, their loopholes or the base are not what the run was made of.
+    """
+    about = run.about()
+    template_date.fix(about.get("template_date") or template_date.today())
     world = load_world(config)
-    side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
+    check_asked(run, config, world, exam, accept_changes)
+    if "canary" in about:  # the token ids that the learner's log-probabilities belong to, whatever the pair file says today
+        canary = (tuple(about["canary"][0]), tuple(about["canary"][1]))
+    else:
+        side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
+        canary = (side.prompt_ids, side.completion_ids)
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
     config = dataclasses.replace(config, runtime=runtime)
-    parts = spawn(config, canary=(side.prompt_ids, side.completion_ids))
+    parts = spawn(config, canary=canary)
     try:
         return score(run, config, world, parts, versions, exam)
     finally:
         parts.close()
 
 
+def check_asked(run: RunDir, config: Config, world: World, exam: Exam, accept: bool) -> None:
+    """Raise UserError where what decides the answers of an exam is not what the run was made of (vgrout/ingredients.py)."""
+    split = "test" if exam.split == "test" else "train"
+    path, was = getattr(config.data, split), run.about()
+    base = {f"base/{name}": digest for name, digest in base_digests(config.model.path).items()}
+    here = {f"data.{split}": file_sha256(Path(path)), **base}
+    places = {name: f"{config.model.path}: {name.removeprefix('base/')}" for name in ingredients.recorded(was)}
+    places[f"data.{split}"] = path
+    ingredients.check(run, here, "eval", accept, places)
+    moved = [i for i in exam_ids(world, exam) if was["partition"].get(str(i), world.modes[i]) != world.modes[i]]
+    if moved and not accept:
+        found = f"{world.modes[moved[0]]} for problem {moved[0]}"
+        raise UserError(f"{run.path / 'run.json'}: partition", found, was["partition"][str(moved[0])])
+
+
+def exam_digest(run: RunDir, config: Config, world: World, exam: Exam) -> str:
+    """SHA-256 of all that decides an exam's answers but the adapter: problems, prompts, seeds, sampling, engine and base."""
+    file = config.data.test if exam.split == "test" else config.data.train
+    asked = [dataclasses.asdict(request) for request in questions(config, world, exam)]
+    base = base_digests(config.model.path)
+    return ingredients.digest([file_sha256(Path(file)), base, config.runtime.engine, exam.novel, asked])
+
+
 def score(run: RunDir, config: Config, world: World, parts: Parts, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
     """Score checkpoints on live parts: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
     As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
-    the audits of each policy beside it), and takes a record that is already there for the same adapter and number of samples
-    as it is.
+    the audits of each policy beside it), and takes a record that is already there for the same adapter and the same
+    questions (`exam_digest`) as it is.
     """
     exam_ids(world, exam)  # refused before anything is sampled
+    key = exam_digest(run, config, world, exam)
     progress = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions))
-    records = {v: record for v in versions if (record := _existing(run, v, config, exam))}
+    records = {v: record for v in versions if (record := _existing(run, v, exam, key))}
     missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
         adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
         for adapter, batch in zip(adapters, ask(parts, world, config, exam, adapters), strict=True):
-            record = records[adapter.version] = _written(run, config, adapter, exam, batch)
+            record = records[adapter.version] = _written(run, config, adapter, exam, batch, key)
             rates = record["deploy"]["all"]
             progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
     return [records[v] for v in versions]
 
 
-def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts) -> dict[str, Any]:
+def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts, key: str) -> dict[str, Any]:
     """Write the audits of each policy, then the record, which marks them as whole."""
     stem = f"eval/{exam.name}_{adapter.version:05d}"
     record: dict[str, Any] = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
-    record["samples"] = config.eval.samples
+    record |= {"samples": config.eval.samples, "questions": key}
     for sampling in Sampling:
         answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
         record[sampling] = to_json(by_mode(audit for _, audit in answers))
@@ -162,13 +198,13 @@ def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, b
     return record
 
 
-def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> dict[str, Any] | None:
+def _existing(run: RunDir, version: int, exam: Exam, key: str) -> dict[str, Any] | None:
     place = run.path / f"eval/{exam.name}_{version:05d}.json"
     if not place.is_file():
         return None
     record = json.loads(place.read_text())
     _, about = read_adapter(run.checkpoint(version) / "train.safetensors")
-    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record["samples"] == config.eval.samples
+    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record.get("questions") == key
     return record if same else None
 
 

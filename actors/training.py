@@ -5,6 +5,7 @@ Invariant: everything that can be wrong with the input is checked before the run
 
 import errno
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -20,32 +21,41 @@ from actors.ray_cluster.handles import Parts, finish, spawn
 from actors.rollouts.dataset import World, data_digests, load_world
 from actors.rollouts.recorder import Recorder
 from actors.sync_driver import Driver, restore
+from learner.base_files import base_digests
 from learner.checkpoint import read_adapter
 from learner.export import adapter_config, peft_bytes, write_peft
 from learner.model import check_model_path
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
+from vgrout.ingredients import check, recorded
 from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 from vgrout.signals import AtOnce, Interrupted, RunStopped
+from vgrout.template_date import VARIABLE, fix, today
 
 ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
 
 
-def train(config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False) -> RunDir:
+def train(
+    config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False, accept_changes: bool = False
+) -> RunDir:
     """Train `config` into a new run directory, or go on with `resume` from its last whole checkpoint.
 
-    With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl).
+    With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl). A resumed run must be made
+    of what it was begun with (vgrout/ingredients.py); `accept_changes` goes on with what is here, and leaves a trace.
 
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many parts died.
     """
     if resume is not None and is_finished(RunDir.open(resume), config, curve):
         return RunDir(resume)
     check_model_path(config.model.path)
+    fix_template_date(None if resume is None else RunDir.open(resume))
     world = load_world(config)
+    if resume is not None:
+        check_ingredients(RunDir.open(resume), config, world, "train --resume", accept_changes)
     fractions = reference_fractions(config)
     run = _own(config, out, resume)
     try:
@@ -120,7 +130,23 @@ def world_facts(config: Config, world: World) -> dict[str, object]:
         "partition": {str(i): str(mode) for i, mode in sorted(world.modes.items())},
         "validation_ids": world.validation_ids,
         "order_digest": order_digest(config, world),
+        "base": base_digests(config.model.path),
+        "template_date": os.environ[VARIABLE],
     }
+
+
+def fix_template_date(run: RunDir | None) -> None:
+    """Give chat templates the date of a run; today for a new run, and for one of an older version that recorded none."""
+    fix((run.about().get("template_date") if run else None) or today())
+
+
+def check_ingredients(run: RunDir, config: Config, world: World, command: str, accept: bool) -> None:
+    """Raise UserError where anything that `config` names is not what the run was made of."""
+    facts = world_facts(config, world)
+    here = recorded(facts)
+    places = {f"data.{name}": getattr(config.data, name) for name in ("train", "test", "pairs")}
+    places |= {name: f"{config.model.path}: {name.removeprefix('base/')}" for name in recorded(run.about()) if "/" in name}
+    check(run, here, command, accept, places)
 
 
 def order_digest(config: Config, world: World) -> str:
@@ -137,6 +163,7 @@ def _begin(config: Config, run: RunDir, resumed: bool, parts: Parts, facts: dict
     """(update to go on with, what the journal knows beyond the learner's checkpoint)."""
     if not resumed:
         facts["initial_adapter_digest"] = finish(parts.learner.start("initial_digest"))
+        facts["canary"] = finish(parts.learner.start("canary_ids"))
         run.begin(config, facts)
         return 0, Past({}, [], [], [])
     _, _, damaged = run.newest_whole()

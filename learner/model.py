@@ -22,6 +22,7 @@ from learner.model_head import body, head
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
+from vgrout.template_date import strftime_now
 
 HUB_S = 10  # for the hub to say that a model is there
 CHUNK_TOKENS = 1024  # completion tokens whose logits exist at one time
@@ -105,7 +106,9 @@ def encode_prompt(tokenizer: Any, messages: tuple[Message, ...]) -> tuple[int, .
     chat = [{"role": m.role, "content": m.content} for m in messages]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        text = tokenizer.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=strftime_now()
+        )
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -141,6 +141,11 @@ class RunDir:
             raise UserError(f"{path}: config", "nothing", "a run.json with the run's configuration")
         return about
 
+    def note(self, key: str, records: list[dict[str, Any]]) -> None:
+        """Append records to a list in run.json, which is written anew, whole."""
+        about = self.about()
+        write_json(self.path / "run.json", {**about, key: [*about.get(key, []), *records]})
+
     def config(self) -> Config:
         """The run's resolved configuration."""
         return from_dict(self.about()["config"], str(self.path / "run.json"))

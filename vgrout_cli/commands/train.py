@@ -1,12 +1,13 @@
 """`vgrout train CONFIG`: train one arm into a run directory, or go on with an interrupted one."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from actors.planning.dry_run import make_plan, render
 from actors.ray_cluster.environment import prepare
-from vgrout.config import load
+from vgrout.config import Config, load
 from vgrout.errors import UserError
 from vgrout.run_directory import RunDir
 
@@ -22,6 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, help="with --dry-run: GPUs to place the actors on (default: as configured)")
     parser.add_argument("--gpu-memory-gib", type=float, default=0.0, help="with --dry-run: memory of one GPU, to check against")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with RUN from its last whole checkpoint")
+    parser.add_argument(
+        "--resume-or-start", action="store_true", help="go on with --out where it holds a checkpoint, else start it"
+    )
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="with --resume: go on though data or base changed; noted in run.json"
+    )
     parser.add_argument("--eval-curve", action="store_true", help="score the checkpoints on the test split when trained")
 
 
@@ -31,6 +38,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("vgrout train", "neither or both of CONFIG and --resume", "one of them")
     if not args.dry_run and (args.gpus is not None or args.gpu_memory_gib):
         raise UserError("vgrout train", "--gpus or --gpu-memory-gib without --dry-run", "a run takes its GPUs from the config")
+    if args.resume_or_start:
+        if args.out is None or args.resume is not None:
+            raise UserError("--resume-or-start", "--resume, or no --out", "CONFIG and --out RUN")
+        if (args.out / "run.json").is_file() and RunDir.open(args.out).checkpoints():
+            asked = load(args.config, arm=args.arm, seed=args.seed, sets=args.sets)
+            check_same(asked, RunDir.open(args.out))
+            args.resume, args.config, args.out, args.arm, args.seed, args.sets = args.out, None, None, None, None, []
     if args.resume is not None:
         changed = [name for name in ("arm", "seed", "out") if getattr(args, name) is not None]
         if changed or args.sets:
@@ -47,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from vgrout.signals import AtOnce, Interrupted, RunStopped
 
     try:
-        done = train(config, args.out, args.resume, curve=args.eval_curve)
+        done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes)
     except Interrupted as stop:
         print(f"vgrout: stopped by {stop}; go on with: {stop.resume_command}", file=sys.stderr)
         return 128 + stop.signum
@@ -59,3 +73,14 @@ def run(args: argparse.Namespace) -> int:
         return 128 + stop.signum
     print(done.path)
     return 0
+
+
+def check_same(asked: Config, run: RunDir) -> None:
+    """Raise UserError where the run that is there was begun with other settings than are asked for (but for `runtime`)."""
+    here, wanted = run.config().to_dict(), asked.to_dict()
+    for section, value in wanted.items():
+        if section != "runtime" and json.dumps(here[section]) != json.dumps(value):
+            found = f"{json.dumps(here[section]):.120}"
+            raise UserError(
+                f"{run.path / 'run.json'}: {section}", found, f"{json.dumps(value):.120}, as asked for; or another --out"
+            )
