@@ -85,13 +85,15 @@ def test_our_own_code_comes_from_the_wheel(installed):
 
 
 def test_train_a_packaged_preset(installed):
-    (preset,) = installed[0].parent.glob("lib/python3*/site-packages/vgrout/configs/tiny.toml")
-    run(installed, "vgrout", "train", str(preset), "--set", "train.updates=2", "--out", "mine")
+    run(installed, "vgrout", "train", "tiny", "--set", "train.updates=2", "--out", "mine")
     assert (installed[1] / "mine/deploy/adapter_model.safetensors").is_file()
 
 
 def test_demo(installed):
-    small = ["train.updates=2", "rollout.prompts=2", "eval.samples=1", "runtime.engine=hf", "runtime.backend=local"]
+    asked = (ROOT / "configs" / "tiny" / "test.jsonl").read_text().splitlines(keepends=True)[:16]
+    (installed[1] / "few.jsonl").write_text("".join(asked))  # all 128 would take minutes on the transformers engine
+    small = ["train.updates=2", "rollout.prompts=2", "eval.samples=1", "runtime.engine=hf", "runtime.backend=local",
+             "data.test=few.jsonl"]  # fmt: skip
     said = run(installed, "vgrout", "demo", *(word for text in small for word in ("--set", text))).stdout
     assert "vanilla" in said and "routev" in said
     assert (installed[1] / "out/demo/curves.png").is_file()
