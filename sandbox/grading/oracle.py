@@ -68,7 +68,7 @@ class Judge:
         kind = frame.kind
         if self._ended:
             raise BadStream("frames after the end")
-        if kind is Kind.END and self._next in (len(self._cases), 0):
+        if kind is Kind.END and frame.size == 0 and self._next in (len(self._cases), 0):
             self._ended = True
         elif kind is Kind.FACT:
             _take_fact(frame, self._token, self.facts)

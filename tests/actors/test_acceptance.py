@@ -41,7 +41,8 @@ def test_an_adapter_that_is_not_zero_at_the_start_fails(monkeypatch):
 @pytest.mark.cluster
 def test_the_whole_page_on_this_machine(capsys, tmp_path):
     assert main(["accept", "--out", str(tmp_path / "page.txt")]) == 0
-    text = capsys.readouterr().out
-    assert text == (tmp_path / "page.txt").read_text() and " 0 FAIL, " in text
+    text = (tmp_path / "page.txt").read_text()
+    assert text in capsys.readouterr().out, "the page was not printed"  # between lines that vLLM prints
+    assert " 0 FAIL, " in text, text
     for name in ("resumed from update 1", "a killed engine is gone", "adapters of rank 128 and 256", "ten swaps"):
         assert any(line.startswith(name) and " pass " in line for line in text.splitlines()), name
