@@ -63,7 +63,7 @@ def ray_nodes(folder: Path, workers: int = 0, cpus: int = 4) -> Iterator[Nodes]:
     env = ours | {"HOME": str(home), "RAY_AUTH_MODE": "token", "PATH": f"{BIN}:{os.environ['PATH']}"}
     subprocess.run([BIN / "ray", "get-auth-token", "--generate"], env=env, check=True, capture_output=True)
     port, dashboard = free_port(), free_port()
-    head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={temp}"]
+    head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
     nodes = Nodes(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", env)
 
     def start(options: list[str]) -> None:
@@ -73,6 +73,8 @@ def ray_nodes(folder: Path, workers: int = 0, cpus: int = 4) -> Iterator[Nodes]:
         for attempt in range(3):
             # The job agent's ports are fixed by default: beside another node on the machine, no agent would be available.
             agent = [f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}"]
+            # Nodes of one session on one machine would share the folder of unpacked jobs, and unpack over each other.
+            agent.append(f"--temp-dir={temp}/{place}")
             log = folder / f"node-{place}-{attempt}.log"
             with log.open("wb") as file:
                 command = [str(BIN / "ray"), "start", *options, *agent, *fixed]
