@@ -8,7 +8,6 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actors.planning.adapter_slots import slots
 from actors.ray_cluster.calls import finish_all
@@ -25,6 +24,7 @@ from vgrout.files import strict, write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 
@@ -112,7 +112,7 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
     return [v for v in run.checkpoints() if v % every == 0 or v == last]
 
 
-def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
+def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[Row]:
     """Score checkpoints on parts of their own: one record per version, see `score`."""
     world = load_world(config)
     # Nothing is trained here; staleness says how many versions the engines have slots for.
@@ -125,7 +125,7 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> li
         workers.close()
 
 
-def score(run: RunDir, config: Config, world: World, workers: Workers, versions: list[int], exam: Exam) -> list[dict[str, Any]]:
+def score(run: RunDir, config: Config, world: World, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:
     """Score checkpoints on live workers: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
     As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
@@ -146,10 +146,10 @@ def score(run: RunDir, config: Config, world: World, workers: Workers, versions:
     return [records[v] for v in versions]
 
 
-def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts) -> dict[str, Any]:
+def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts) -> Row:
     """Write the audits of each policy, then the record, which marks them as whole."""
     stem = f"eval/{exam.name}_{adapter.version:05d}"
-    record: dict[str, Any] = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
+    record: Row = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
     record["samples"] = config.eval.samples
     for sampling in Sampling:
         answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
@@ -161,7 +161,7 @@ def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, b
     return record
 
 
-def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> dict[str, Any] | None:
+def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> Row | None:
     place = run.path / f"eval/{exam.name}_{version:05d}.json"
     if not place.is_file():
         return None
@@ -171,7 +171,7 @@ def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> dict[str
     return record if same else None
 
 
-def write_curve(run: RunDir, records: list[dict[str, Any]], suffix: str = "") -> None:
+def write_curve(run: RunDir, records: list[Row], suffix: str = "") -> None:
     """All records as `eval_curve<suffix>.jsonl`; without a suffix the last one is `per_mode_deploy.json` too.
 
     The curve comes last and marks a run as done.

@@ -3,12 +3,11 @@
 Invariant: it says of every export that holds the quarantine that it does, and gives no rate that was not measured.
 """
 
-from typing import Any
-
 from actors.planning.adapter_slots import LORA_RANKS
+from vgrout.rows import Row
 
 
-def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, rank: int) -> str:
+def model_card(record: Row, evaluation: Row | None, rank: int) -> str:
     """The card as Markdown. `record` is the export's vgrout.json, `evaluation` the checkpoint's test record or None."""
     holds = (
         "BOTH BLOCKS, QUARANTINE INCLUDED: for study, not for deployment" if record["block"] == "train" else "the deployed block"
@@ -32,7 +31,7 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, rank: 
     return "\n".join(lines)
 
 
-def _measured(evaluation: dict[str, Any] | None, policy: str) -> list[str]:
+def _measured(evaluation: Row | None, policy: str) -> list[str]:
     if evaluation is None:
         return ["Hack and solve rates: not measured for this checkpoint when it was exported (`vgrout eval` measures them)."]
     rows = [f"| {mode} | {c['n']} | {c['hack_rate']:.3f} ± {c['hack_sem']:.3f} | {c['solve_rate']:.3f} ± {c['solve_sem']:.3f} |"

@@ -7,7 +7,6 @@ also what it does when a part dies: start the part anew, put the learner back to
 
 import time
 from collections import Counter
-from typing import Any
 
 from actors.engines.adapter_check import AdapterRejected
 from actors.journal.journal import Graded, Journal, Past
@@ -21,6 +20,7 @@ from actors.rollouts.sampling import grade, in_order, join, requests_for, start_
 from vgrout.config import Config
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.signals import Interrupted, RunStopped, stop_signals
 
@@ -67,7 +67,7 @@ class Driver:
     def _progress(self, first: int) -> Progress:
         return Progress(f"{self.config.arm} seed {self.config.seed}: update", self.config.train.updates, first)
 
-    def _update(self, update: int) -> dict[str, Any]:
+    def _update(self, update: int) -> Row:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)

@@ -6,7 +6,6 @@ and checked by digest, so the adapter file can be exported without the base mode
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +20,7 @@ from vgrout.config import QuantileGate
 from vgrout.errors import UserError
 from vgrout.files import sha256
 from vgrout.records import AdapterVersion
+from vgrout.rows import Row
 
 FORMAT = "vgrout-adapter-2"
 
@@ -57,7 +57,7 @@ def optimizer_bytes(lora: Lora2r, optimizer: Optimizer, router: Router, version:
     for index, parameter in enumerate(lora.parameters()):
         for key, value in optimizer.adam.state.get(parameter, {}).items():
             tensors[f"{index}.{key}"] = value.cpu().contiguous()
-    about: dict[str, Any] = {"version": version}
+    about: Row = {"version": version}
     if router.refresh is not None:
         tensors["v_MR"] = router.refresh.v_MR.contiguous()
         about["refresh"] = [router.refresh.band.lower, router.refresh.band.upper, router.refresh.overlap]
@@ -66,14 +66,14 @@ def optimizer_bytes(lora: Lora2r, optimizer: Optimizer, router: Router, version:
     return save(tensors, metadata={"vgrout": json.dumps(about)})
 
 
-def read_adapter(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:
+def read_adapter(path: Path) -> tuple[dict[str, Factors], Row]:
     """(factors, about) of a `train.safetensors`. Raises UserError for a missing, torn or foreign file."""
     if not path.is_file():
         raise UserError(str(path), "no such file", "a checkpoint's adapter")
     return parse_adapter(path.read_bytes(), str(path))
 
 
-def parse_adapter(data: bytes, where: str) -> tuple[dict[str, Factors], dict[str, Any]]:
+def parse_adapter(data: bytes, where: str) -> tuple[dict[str, Factors], Row]:
     """(factors, about) of the bytes of a `train.safetensors`. Raises UserError naming `where`."""
     tensors, about = _parse(data, where)
     if about.get("format") != FORMAT:
@@ -124,7 +124,7 @@ def _check_modules(lora: Lora2r, factors: dict[str, Factors]) -> None:
             raise UserError(f"train.safetensors: {name}", f"A and B of {found}", f"{expected}, as the base model has it")
 
 
-def _parse(data: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _parse(data: bytes, where: str) -> tuple[dict[str, Tensor], Row]:
     """(tensors, the `vgrout` metadata) of safetensors bytes."""
     try:
         tensors = load(data)

@@ -5,10 +5,10 @@ Invariant: these facts are in the arm's file alone; suites, reports and `vgrout 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vgrout.named_files import arm_files
 from vgrout.presets import packaged
+from vgrout.rows import Row
 from vgrout.toml_tables import first_comment, read_toml
 
 
@@ -19,7 +19,7 @@ class Arm:
     name: str
     path: Path
     meaning: str
-    changes: dict[str, Any]
+    changes: Row
     reference: str
 
 

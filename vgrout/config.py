@@ -6,7 +6,6 @@ that names file and field. No torch, ray or vllm here.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from pydantic.dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from vgrout.errors import UserError
 from vgrout.fields import STRICT, fields_of, option, required
 from vgrout.lora_ranks import export_rank
 from vgrout.named_files import find, find_arm, is_path
+from vgrout.rows import Row
 from vgrout.toml_tables import merge, parse_set, read_toml
 from vgrout.validate import validate
 
@@ -69,7 +69,7 @@ class Config:
     eval: EvalConfig = option(EvalConfig(), "Evaluation.")
     runtime: RuntimeConfig = option(RuntimeConfig(), "Where the parts run.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Row:
         """Plain JSON types, in field order."""
         return dataclasses.asdict(self)
 
@@ -110,7 +110,7 @@ def load(preset: Path | str, *, arm: str | None = None, seed: int | None = None,
     return from_dict(table, str(path))
 
 
-def from_dict(table: dict[str, Any], where: str) -> Config:
+def from_dict(table: Row, where: str) -> Config:
     """Build and check a Config from plain nested dicts. Raises UserError naming the field."""
     gate = table.get("gate", {})
     if isinstance(gate, dict) and "rule" not in gate:
@@ -118,7 +118,7 @@ def from_dict(table: dict[str, Any], where: str) -> Config:
     return validate(Config, table, where)
 
 
-def read_preset(path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_preset(path: Path, heirs: tuple[Path, ...] = ()) -> Row:
     """A preset's table with what it inherits, its paths made absolute. Raises UserError, also for a circle of `extends`."""
     if path.resolve() in heirs:
         raise UserError(f"{path}: extends", "a circle: this preset inherits from itself", "a chain that ends")
@@ -134,7 +134,7 @@ def read_preset(path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
     return _overlay(read_preset(base, (*heirs, path.resolve())), table)
 
 
-def _overlay(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def _overlay(table: Row, change: Row) -> Row:
     """`change` laid over `table`. Another gate rule keeps only those of the values below it that it has, too."""
     gate, new = table.get("gate"), change.get("gate")
     if isinstance(gate, dict) and isinstance(new, dict) and new.get("rule") in RULES:
@@ -143,7 +143,7 @@ def _overlay(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merge(table, change)
 
 
-def _parse_set(text: str) -> dict[str, Any]:
+def _parse_set(text: str) -> Row:
     change = parse_set(text)
     for key, flag in (("arm", "--arm"), ("extends", "a preset with `extends`")):
         if key in change:
@@ -152,7 +152,7 @@ def _parse_set(text: str) -> dict[str, Any]:
     return change
 
 
-def _read_arm(path: Path) -> dict[str, Any]:
+def _read_arm(path: Path) -> Row:
     overlay = read_toml(path)
     _resolve_paths(overlay, path.parent)
     for key in ("arm", "preset", "seed", "extends"):
@@ -161,7 +161,7 @@ def _read_arm(path: Path) -> dict[str, Any]:
     return overlay
 
 
-def _resolve_paths(table: dict[str, Any], base: Path) -> None:
+def _resolve_paths(table: Row, base: Path) -> None:
     """Make path-like values absolute. A model id of the hub (no leading dot or slash) stays as it is."""
     for section, key in PATH_FIELDS:
         value = table.get(section, {}).get(key) if isinstance(table.get(section, {}), dict) else None

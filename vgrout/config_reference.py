@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.fields import expected, fields_of, kind_of, range_of, unit_of, variants
+from vgrout.rows import Row
 
 HEAD = """\
 # Configuration
@@ -25,9 +26,9 @@ Better TOML) check a preset against `configs/schema.json`: begin the preset with
 """
 
 
-def fields() -> dict[str, Any]:
+def fields() -> Row:
     """Every field by its dotted name; those of a gate rule as `gate[RULE].field`."""
-    found: dict[str, Any] = {}
+    found: Row = {}
     for name, info in fields_of(Config).items():
         if tagged := variants(info):
             for tag, kind in tagged.items():
@@ -62,7 +63,7 @@ def markdown() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Row:
     """A JSON schema of preset and arm files: nothing is required, since both may be a part of a configuration."""
     made = TypeAdapter(Config).json_schema()
     made["title"], made["description"] = "vGROUT preset or arm", "Made by `vgrout config --schema`."
@@ -92,7 +93,7 @@ def _entry(key: str, info: Any) -> str:
     return f"{key}\n    {info.description}\n    {expected(info)}; default: {_default(info)}"
 
 
-def _table(infos: dict[str, Any]) -> list[str]:
+def _table(infos: Row) -> list[str]:
     rows = ["", "| field | meaning | values | unit | default |", "| --- | --- | --- | --- | --- |"]
     for name, info in infos.items():
         values = ", ".join(word for word in (kind_of(info.annotation), range_of(info)) if word)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from vgrout.errors import UserError
+from vgrout.rows import Row
 
 # No silent conversion (but of 1 to 1.0), no unknown keys, no NaN or infinity.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -44,7 +45,7 @@ def unit_of(info: FieldInfo) -> str:
     return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
 
 
-def variants(info: FieldInfo) -> dict[str, Any]:
+def variants(info: FieldInfo) -> Row:
     """The classes of a tagged union by their tag; none for any other field."""
     if not isinstance(info.discriminator, str):
         return {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vgrout.errors import UserError
+from vgrout.rows import Row
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -63,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, to_json(value, indent=2, sort_keys=True) + "\n")
 
 
-def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> Iterator[tuple[int, Row]]:
     """Yield (line number from 1, object) of a JSON Lines file.
 
     Raises UserError naming the file and line for a missing file, bad UTF-8, bad JSON, or a line that is no object.
@@ -92,7 +93,7 @@ def read_jsonl(path: Path, *, missing: str = "an existing JSON Lines file") -> I
             yield number, value
 
 
-def _check_unicode(where: str, value: dict[str, Any]) -> None:
+def _check_unicode(where: str, value: Row) -> None:
     """Raise UserError for half a surrogate pair, which is no character and cannot be written or tokenized."""
     for name, field in value.items():
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.records import LOOPHOLES, Message, Mode, Pair
+from vgrout.rows import Row
 
 GENERAL = "general"
 # How far the lengths of the two sides may be apart, as a share of the longer one, for `vgrout data check-pairs`.
@@ -44,7 +45,7 @@ def load(path: Path, held_out: Collection[Mode] = (), tags: Collection[str] = ()
     return pairs
 
 
-def _parse(where: str, row: dict[str, Any]) -> Pair:
+def _parse(where: str, row: Row) -> Pair:
     for name in _FIELDS:
         if name not in row:
             raise UserError(f"{where}, field {name}", "nothing", f"a pair with the fields {', '.join(_FIELDS)}")

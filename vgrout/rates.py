@@ -5,9 +5,9 @@ Invariant: an `infra_error` is in no rate; it is counted beside them.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from vgrout.records import Audit, Status
+from vgrout.rows import Row
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def by_mode(audits: Iterable[Audit]) -> dict[str, Counts]:
     return table
 
 
-def to_json(table: dict[str, Counts]) -> dict[str, Any]:
+def to_json(table: dict[str, Counts]) -> Row:
     """Plain JSON: counts, and the rates with their standard errors for readers."""
     return {
         mode: asdict(c) | {f"{w}_rate": c.rate(w) for w in ("solve", "hack")} | {f"{w}_sem": c.sem(w) for w in ("solve", "hack")}

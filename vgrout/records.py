@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from vgrout.rows import Row
+
 
 class Mode(StrEnum):
     """The one grading flaw that a problem discloses; `gt_only` discloses and has none."""
@@ -77,7 +79,7 @@ class Case:
     """One hidden test: `Solution().<entry>(*args, **kwargs) == expected`, plain Python values only."""
 
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: Row
     expected: Any
 
 
@@ -137,7 +139,7 @@ class Audit:
     status: Status
     jail: str
     ms: float
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, read_jsonl, sha256, to_json, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
+from vgrout.rows import Row
 
 SCHEMA = 1
 LOGS = ("metrics.jsonl", "rollouts.jsonl", "audits.jsonl")
@@ -39,7 +40,7 @@ class RunDir:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path | None, config: Config, facts: dict[str, Any]) -> "RunDir":
+    def create(cls, path: Path | None, config: Config, facts: Row) -> "RunDir":
         """Make a new run directory (by default `out/runs/<time>_<preset>_<arm>_seed<N>`) and write run.json.
 
         Raises UserError where `path` already holds a run.
@@ -71,7 +72,7 @@ class RunDir:
             raise UserError(f"{path / 'run.json'}: schema", repr(found), f"schema {SCHEMA}")
         return run
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Row:
         """run.json. Raises UserError where it is missing or no JSON."""
         path = self.path / "run.json"
         if not path.is_file():
@@ -92,7 +93,7 @@ class RunDir:
         with (self.path / log).open("a") as file:
             file.write("".join(line + "\n" for line in lines))
 
-    def read(self, log: str) -> list[dict[str, Any]]:
+    def read(self, log: str) -> list[Row]:
         """All records of a JSON Lines file."""
         return [record for _, record in read_jsonl(self.path / log)]
 
@@ -113,7 +114,7 @@ class RunDir:
         """Folder of the checkpoint after `version` updates."""
         return self.path / "checkpoints" / f"{version:05d}"
 
-    def write_checkpoint(self, version: int, adapter: bytes, optimizer: bytes, settled: dict[str, Any]) -> None:
+    def write_checkpoint(self, version: int, adapter: bytes, optimizer: bytes, settled: Row) -> None:
         """Write a checkpoint, whole: the optimizer file comes last and marks it. `settled` says which groups are done with.
 
         No state of a random generator is in it: every choice is drawn from a stream named by seed and ordinal.
@@ -129,7 +130,7 @@ class RunDir:
         folder = self.checkpoint(version)
         return (folder / "train.safetensors").read_bytes(), (folder / "optimizer.safetensors").read_bytes()
 
-    def newest_whole(self) -> tuple[int, dict[str, Any], list[str]]:
+    def newest_whole(self) -> tuple[int, Row, list[str]]:
         """(version, state.json, what is wrong with newer ones) of the newest checkpoint whose bytes are those that were written.
 
         Raises UserError where there is none. Checkpoints of older runs have no state.json: their state is empty.
@@ -152,7 +153,7 @@ class RunDir:
         """Versions of all whole checkpoints, ascending. The optimizer file is written last and marks a whole one."""
         return sorted(int(p.parent.name) for p in self.path.glob("checkpoints/*/optimizer.safetensors"))
 
-    def evaluation(self, version: int) -> dict[str, Any] | None:
+    def evaluation(self, version: int) -> Row | None:
         """The test-split evaluation of a checkpoint, where one was made."""
         for path in (self.path / "per_mode_deploy.json", self.path / f"eval/test_{version:05d}.json"):
             if path.is_file():

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vgrout.errors import UserError
+from vgrout.rows import Row
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> Row:
     """A TOML file as nested dicts. Raises UserError naming the file."""
     if not path.is_file():
         raise UserError(str(path), "no such file", "a TOML file")
@@ -30,7 +31,7 @@ def first_comment(path: Path) -> str:
     return " ".join(lines)
 
 
-def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def merge(base: Row, change: Row) -> Row:
     """`base` with the values of `change` laid over it, table by table."""
     merged = dict(base)
     for key, value in change.items():
@@ -39,7 +40,7 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_set(text: str) -> dict[str, Any]:
+def parse_set(text: str) -> Row:
     """`section.field=value` as nested dicts; the value in TOML, or a bare word. Raises UserError."""
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):

@@ -5,7 +5,8 @@ Invariant: `read` hands out every second and every drop exactly once.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+
+from vgrout.rows import Row
 
 
 class Meter:
@@ -35,7 +36,7 @@ class Meter:
         """The engine is dead: nobody holds it back."""
         self._idle_since.pop(name, None)
 
-    def read(self, now: float) -> dict[str, Any]:
+    def read(self, now: float) -> Row:
         """Seconds that the learner waited for this batch, mean seconds that engines were held back, and drops; starts anew."""
         for name, since in self._idle_since.items():
             self._idle_s, self._idle_since[name] = self._idle_s + now - since, now

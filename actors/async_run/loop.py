@@ -5,7 +5,7 @@ files are known here. Invariant: events are decided on in the order in which the
 begun before the next ones are listened for.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from actors.async_run import messages as e
 from actors.async_run.group_ledger import Ledger
@@ -13,6 +13,7 @@ from actors.async_run.health import Fleet, Limits
 from actors.async_run.scheduler import Pace, Stream
 from actors.journal.journal import Past
 from vgrout.config import Config
+from vgrout.rows import Row
 
 NEVER = float("inf")
 
@@ -44,9 +45,7 @@ def drive(stream: Stream, carrier: Carrier) -> e.End:
         actions = [action for event in carrier.wait() for action in stream.on(event, carrier.now())]
 
 
-def new_stream(
-    config: Config, engines: list[str], graders: list[str], checkpoint: int, state: dict[str, Any], past: Past
-) -> Stream:
+def new_stream(config: Config, engines: list[str], graders: list[str], checkpoint: int, state: Row, past: Past) -> Stream:
     """The decisions' state at a checkpoint: the ledger as it was then, with what the journal knows beyond it."""
     r, rollout = config.runtime, config.rollout
     ledger = Ledger(state.get("frontier", checkpoint * rollout.prompts), state.get("ahead", ()))

@@ -6,9 +6,9 @@ handle, a clock or a tensor; what a group weighs (rollouts, rewards) stays with 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from vgrout.group_records import Dropped, Key
+from vgrout.rows import Row
 
 LEARNER = "learner"
 
@@ -143,7 +143,7 @@ class Update:
     update: int
     keys: tuple[Key, ...]
     replay: bool
-    stats: dict[str, Any] = field(default_factory=dict)
+    stats: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from vgrout.errors import UserError
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
 from vgrout.records import AdapterVersion, Audit, Reward, Rollout
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.signals import Interrupted, RunStopped, StopFlag, stop_signals
 
@@ -203,7 +204,7 @@ class RayCarrier:
         self.journal.group(graded)
         return [e.Graded(grader, key)]
 
-    def _update(self, update: int, keys: tuple[Key, ...], replay: bool, stats: dict[str, Any]) -> None:
+    def _update(self, update: int, keys: tuple[Key, ...], replay: bool, stats: Row) -> None:
         if not replay:
             self.journal.batch(TakenBatch(update, keys))
             self.journal.sync()

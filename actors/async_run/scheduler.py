@@ -13,7 +13,6 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from actors.async_run.flow_metrics import Meter
 from actors.async_run.group_ledger import Ledger, Stage
@@ -50,6 +49,7 @@ from actors.async_run.messages import (
 )
 from actors.async_run.staleness import room
 from vgrout.group_records import Dropped, Key, Reason, TakenBatch
+from vgrout.rows import Row
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class Stream:
         self.fleets[LEARNER].asked(LEARNER, now)
         return Update(batch.update, batch.keys, replay, self._stats(now))
 
-    def _stats(self, now: float) -> dict[str, Any]:
+    def _stats(self, now: float) -> Row:
         stages = {"queue_ready": Stage.READY, "queue_sampled": Stage.SAMPLED, "queue_running": Stage.RUNNING}
         depth = {name: self.ledger.count(stage) for name, stage in stages.items()}
         return {"engines_healthy": len(self.engines.serving()), **depth, **self.meter.read(now)}

@@ -20,7 +20,7 @@ from actors.engines import vllm_cpu_lora_patch as cpu_lora
 CORE_DIED = 70  # exit code of an engine's process whose core process is gone
 PATIENCE_S = 6  # for the core to end by itself
 _SET_PDEATHSIG = 1
-_stock: dict[str, Any] = {}  # vLLM's own functions, in a process that has replaced them and in its forks
+_stock: dict[str, Callable[..., None]] = {}  # vLLM's own functions, in a process that has replaced them and in its forks
 
 
 def tie_core() -> None:

@@ -10,9 +10,10 @@ record at the end is a torn tail (a crash while appending), any other hole is da
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import msgpack
+
+from vgrout.rows import Row
 
 MAGIC = b"vGJ1"
 HEADER = struct.Struct("<4sII")
@@ -37,12 +38,12 @@ class Hole:
 class Scan:
     """Whole records in order, and the holes between and behind them. `end` is where a torn tail begins, or the file's end."""
 
-    records: tuple[dict[str, Any], ...]
+    records: tuple[Row, ...]
     holes: tuple[Hole, ...]
     end: int
 
 
-def encode(record: dict[str, Any]) -> bytes:
+def encode(record: Row) -> bytes:
     """One record as bytes. Values: msgpack's types (tuples come back as lists)."""
     plain: bytes = msgpack.packb(record, use_bin_type=True)  # pyright: ignore[reportAssignmentType]
     payload = zlib.compress(plain, LEVEL)
@@ -52,7 +53,7 @@ def encode(record: dict[str, Any]) -> bytes:
 
 def scan(data: bytes) -> Scan:
     """Read a whole journal."""
-    records: list[dict[str, Any]] = []
+    records: list[Row] = []
     holes: list[Hole] = []
     place = 0
     while place < len(data):
@@ -69,7 +70,7 @@ def scan(data: bytes) -> Scan:
     return Scan(tuple(records), tuple(holes), end)
 
 
-def _decode(payload: bytes) -> dict[str, Any]:
+def _decode(payload: bytes) -> Row:
     plain = zlib.decompress(payload) if payload[:1] == ZLIB else payload
     return msgpack.unpackb(plain, raw=False, strict_map_key=False)
 

@@ -7,11 +7,11 @@ names every damaged record by its offset, and never invents one. The learner nev
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actors.journal.format import encode, scan
 from vgrout.group_records import Dropped, Key, TakenBatch
 from vgrout.records import Audit, FinishReason, Mode, Reward, Rollout, Sampling, Status
+from vgrout.rows import Row
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Journal:
         """Close the file."""
         self._file.close()
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: Row) -> None:
         self._file.write(encode(record))
 
 
@@ -119,7 +119,7 @@ def _replayable(batches: dict[int, TakenBatch], groups: dict[Key, Graded], first
     return replay
 
 
-def _graded(record: dict[str, Any]) -> Graded:
+def _graded(record: Row) -> Graded:
     rollouts = [
         Rollout(
             **{

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from actors.planning.placement import GRADER_CPUS, Placement, Seat, grader_bundle, place
 from vgrout.config import Config
 from vgrout.errors import UserError
+from vgrout.rows import Row
 
 ANSWER_S = 10  # for a Ray head to answer at its address; without this check `ray.init` retries for 163 s and then exits
 RESERVE_S = 40  # for Ray to find room
@@ -109,12 +110,12 @@ class Reserved:
     grading: PlacementGroup
     nodes: int
 
-    def options(self, seat: Seat) -> dict[str, Any]:
+    def options(self, seat: Seat) -> Row:
         """Ray options that put an actor into its seat."""
         strategy = PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=seat.bundle)
         return {"num_cpus": seat.cpus, "num_gpus": seat.gpus, "scheduling_strategy": strategy}
 
-    def grader_options(self, number: int) -> dict[str, Any]:
+    def grader_options(self, number: int) -> Row:
         """Ray options of grader `number`: one node after the other."""
         strategy = PlacementGroupSchedulingStrategy(self.grading, placement_group_bundle_index=number % self.nodes)
         return {"num_cpus": GRADER_CPUS, "scheduling_strategy": strategy}

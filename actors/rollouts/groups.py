@@ -8,13 +8,13 @@ ordinal // prompts, whichever update takes it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from actors.rollouts.dataset import World
 from learner.model import encode_completion
 from vgrout.config import Config
 from vgrout.problem_order import problem_at
 from vgrout.records import Author, Mode, Sample, Sampling
+from vgrout.rows import Row
 from vgrout.seeds import rng
 from vgrout.teacher_file import Demonstration
 
@@ -47,7 +47,7 @@ class Taught:
             author=Author.TEACHER,
         )
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """Its fields in rollouts.jsonl: a student's keys, empty where no policy of this run wrote it."""
         nobody = dict.fromkeys(("finish", "sampling", "seed", "version", "digest"))
         return {**vars(self), "logprobs": [], **nobody, "author": Author.TEACHER}

@@ -17,6 +17,7 @@ from actors.rollouts.groups import Taught, taught
 from vgrout.config import Config
 from vgrout.rates import by_mode
 from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
 DECIMALS = 6  # of a log-probability in rollouts.jsonl
@@ -66,7 +67,7 @@ class Recorder:
     def __init__(self, config: Config, world: World, run: RunDir) -> None:
         self.config, self.world, self.run = config, world, run
 
-    def update(self, update: int, batch: GradedRollouts, result: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    def update(self, update: int, batch: GradedRollouts, result: Any, extra: Row) -> Row:
         """Record an update that is done (`result`: the learner's UpdateResult); returns its line of metrics.jsonl."""
         teacher = taught(self.config, self.world, groups(batch))
         modes = self.world.modes
@@ -81,7 +82,7 @@ class Recorder:
         self.run.append("metrics.jsonl", [metrics])
         return metrics
 
-    def _rows(self, update: int, batch: GradedRollouts, teacher: list[Taught], gated: list[Gated]) -> list[dict[str, Any]]:
+    def _rows(self, update: int, batch: GradedRollouts, teacher: list[Taught], gated: list[Gated]) -> list[Row]:
         by_id = {g.rollout_id: dict(vars(g)) for g in gated}
         rows = [
             {**vars(rollout), "author": Author.STUDENT, "reward": reward.value}
@@ -121,7 +122,7 @@ def rounded(logprobs: Sequence[float]) -> list[float]:
     return np.round(np.asarray(logprobs, dtype=np.float64), DECIMALS).tolist()
 
 
-def rates(batch: GradedRollouts) -> dict[str, Any]:
+def rates(batch: GradedRollouts) -> Row:
     """What metrics.jsonl says of a batch (of students only: it holds no other)."""
     table = by_mode(batch.audits)
     lengths = [len(r.completion_ids) for r in batch.rollouts]

@@ -7,13 +7,15 @@ part sum to 1 with its idle time.
 from dataclasses import dataclass
 from typing import Any
 
+from vgrout.rows import Row
+
 
 @dataclass(frozen=True)
 class Flow:
     """One simulation. `learner`, `engines` and `graders` hold shares of time by activity, the last two as means over the parts;
     `ages` counts consumed groups by staleness, `dropped` attempts by reason; bytes per version are of both exports together."""
 
-    swept: dict[str, Any]
+    swept: Row
     machines: int
     engine_count: int
     grader_count: int

@@ -17,6 +17,7 @@ from vgrout.config import Config, load
 from vgrout.errors import UserError
 from vgrout.fields import HUGE, STRICT, option, required
 from vgrout.named_files import find, is_path
+from vgrout.rows import Row
 from vgrout.toml_tables import read_toml
 from vgrout.validate import validate
 
@@ -122,7 +123,7 @@ class Point:
     """One simulation: its configuration, and the swept fields' values."""
 
     config: Config
-    swept: dict[str, Any]
+    swept: Row
 
     def graders(self, scenario: Scenario) -> int:
         """Graders of all machines."""
@@ -143,7 +144,7 @@ def read(path: Path | str, seed: int | None = None, sets: list[str] | None = Non
     return scenario, [_point(path, scenario, values, sets or []) for values in swept]
 
 
-def _point(path: Path, scenario: Scenario, swept: dict[str, Any], sets: list[str]) -> Point:
+def _point(path: Path, scenario: Scenario, swept: Row, sets: list[str]) -> Point:
     # The asynchronous driver is what is simulated; max_staleness = 0 is its lock step.
     values = [f"{name}={json.dumps(value)}" for name, value in swept.items()]
     given = ["runtime.mode=async", "runtime.backend=ray", *scenario.set, *values, *sets]

@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType, TracebackType
-from typing import Any
 
 from sandbox.grading.extract import readings
 from sandbox.grading.loopholes import Parity, Payment, payment, run_tests_payment, stdout_scanner, with_questions
@@ -24,6 +23,7 @@ from sandbox.jail.runner import InfraError, Killed
 from sandbox.jail.runtime import PACKAGES
 from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Mode, Problem, Reward, Status
+from vgrout.rows import Row
 
 COMPILE_REWARD = 0.5
 SOLVE_REWARD = 3.0
@@ -85,7 +85,7 @@ class Grader:
         else:
             paid = payment(job.mode, ended, judge.facts, stdout, self._parity)
         status = judge.status(ended)
-        notes: dict[str, Any] = {"passed": judge.passed, "tests": len(job.problem.cases), **failures}
+        notes: Row = {"passed": judge.passed, "tests": len(job.problem.cases), **failures}
         if judge.error:
             notes["error"] = judge.error
         if judge.type_mismatch:
@@ -93,12 +93,12 @@ class Grader:
         return self._settle(job, compiles(ended), status, paid, ended.ms + paid.ms, notes)
 
     def _settle(
-        self, job: GradeJob, compiled: bool, status: Status, paid: Payment, ms: float, notes: dict[str, Any]
+        self, job: GradeJob, compiled: bool, status: Status, paid: Payment, ms: float, notes: Row
     ) -> tuple[Reward, Audit]:
         value = COMPILE_REWARD * compiled + SOLVE_REWARD * (status is Status.PASS or paid.paid)
         return Reward(job.rollout_id, value), self._audit(job, compiled, status, paid, ms, notes)
 
-    def _audit(self, job: GradeJob, compiled: bool, status: Status, paid: Payment, ms: float, notes: dict[str, Any]) -> Audit:
+    def _audit(self, job: GradeJob, compiled: bool, status: Status, paid: Payment, ms: float, notes: Row) -> Audit:
         correct = status is Status.PASS
         return Audit(
             rollout_id=job.rollout_id,

@@ -7,7 +7,6 @@ wrong. Of a pair without a problem (fields gt_answer, func_name, setup_code, can
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sandbox.grading.grader import Grader
 from sandbox.problems.asserts import Unsplit, split_asserts
@@ -15,6 +14,7 @@ from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.pairs import GENERAL, LENGTH_TOLERANCE, load
 from vgrout.records import Audit, Case, GradeJob, Mode, Pair, Problem
+from vgrout.rows import Row
 
 _FIELDS = ("gt_answer", "func_name", "setup_code", "canonical_solution")
 _UNGRADABLE = (Case((), {}, None),)
@@ -73,7 +73,7 @@ def _no_problem(pair: Pair) -> Problem:
     return Problem(0, pair.messages, "none", "", "", _UNGRADABLE)
 
 
-def _problem(where: str, pair: Pair, row: dict[str, Any]) -> Problem:
+def _problem(where: str, pair: Pair, row: Row) -> Problem:
     entry = str(row["func_name"]).removeprefix("Solution().")
     try:
         cases = tuple(case for test in row["gt_answer"] for case in split_asserts(test, entry))

@@ -14,6 +14,7 @@ from sandbox.problems.prompts import render
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.records import Message, Mode, Problem
+from vgrout.rows import Row
 
 MAX_ID = 2**31 - 1
 
@@ -102,7 +103,7 @@ def _ids(problems: Sequence[Problem]) -> set[int]:
     return {problem.id for problem in problems}
 
 
-def _parse(where: str, row: dict[str, Any]) -> tuple[Problem | None, list[Finding]]:
+def _parse(where: str, row: Row) -> tuple[Problem | None, list[Finding]]:
     faults = [
         Finding(f"{where}, field {name}", _kind(row, name), text)
         for name, (good, text) in _FIELDS.items()
@@ -163,7 +164,7 @@ _FIELDS = {
 }
 
 
-def _kind(row: dict[str, Any], name: str) -> str:
+def _kind(row: Row, name: str) -> str:
     if name not in row:
         return "nothing"
     return f"{type(row[name]).__name__} {str(row[name])[:60]!r}"

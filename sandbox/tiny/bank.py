@@ -6,9 +6,9 @@ in two of them; test ids are newer (greater) than training ids; the same seed gi
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
 from sandbox.tiny.operations import Combination, answer, body, combinations, phrase, solution
+from vgrout.rows import Row
 from vgrout.seeds import rng
 
 TRAIN, TEST, PAIRS = 320, 128, 32  # problems; every other combination is for SFT
@@ -71,7 +71,7 @@ def asserts(combination: Combination, name: str, random_: random.Random) -> list
             return [f"assert Solution().{name}(nums = {n}) == {e!r}" for n, e in zip(inputs, expected, strict=True)]
 
 
-def fields(combination: Combination, name: str, text: str, random_: random.Random) -> dict[str, Any]:
+def fields(combination: Combination, name: str, text: str, random_: random.Random) -> Row:
     """The published fields of one problem, without its id."""
     tests = asserts(combination, name, random_)
     return {
@@ -88,7 +88,7 @@ def fields(combination: Combination, name: str, text: str, random_: random.Rando
     }
 
 
-def problems(seed: int, part: str) -> list[dict[str, Any]]:
+def problems(seed: int, part: str) -> list[Row]:
     """The rows of `train` or `test`, ids ascending."""
     chosen = getattr(split(seed), part)
     rows = []

@@ -8,6 +8,8 @@ wrong (see tiny_demos), so that it is to the tiny base model what a hard problem
 from dataclasses import dataclass
 from typing import Any
 
+from vgrout.rows import Row
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -106,7 +108,7 @@ def combinations() -> list[Combination]:
 
 def answer(combination: Combination, nums: list[int]) -> Any:
     """What the combination's own solution returns for `nums`. Raises ValueError or IndexError where nothing is kept."""
-    scope: dict[str, Any] = {"nums": nums}
+    scope: Row = {"nums": nums}
     exec(f"v = {kept(combination)}\nresult = {combination.aggregate.code}", scope)
     return scope["result"]
 

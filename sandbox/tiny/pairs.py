@@ -6,13 +6,13 @@ Source of the design: pairs with other formats, or with correct bodies on the ha
 """
 
 from itertools import product
-from typing import Any
 
 from sandbox.problems.prompts import render
 from sandbox.tiny.bank import SETUP, fields, split
 from sandbox.tiny.demos import STUBS, fence, hacks
 from sandbox.tiny.operations import Combination, body, phrase
 from vgrout.records import LOOPHOLES, Message, Mode, Problem
+from vgrout.rows import Row
 from vgrout.seeds import rng
 
 WORDINGS = (
@@ -27,7 +27,7 @@ PER_MODE = 8
 FIRST_ID = 9001
 
 
-def pairs(seed: int) -> list[dict[str, Any]]:
+def pairs(seed: int) -> list[Row]:
     """Rows of the pair file, PER_MODE of each loophole, each with a problem of its own that both sides can be graded by."""
     rows = []
     shortest = sorted(split(seed).pairs, key=lambda c: (len(body(c)), c.key))
@@ -36,7 +36,7 @@ def pairs(seed: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["id"])
 
 
-def _pair(seed: int, mode: Mode, place: int, problem_id: int, combination: Combination) -> dict[str, Any]:
+def _pair(seed: int, mode: Mode, place: int, problem_id: int, combination: Combination) -> Row:
     name, wording = NAMES[place % len(NAMES)], WORDINGS[place % len(WORDINGS)]
     problem = fields(
         combination, name, wording.format(phrase=phrase(combination), name=name), rng(seed, "tiny", "pair", problem_id)

@@ -4,12 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from actors.ray_cluster.environment import prepare
 from vgrout.config import Config, load
 from vgrout.files import write_whole
 from vgrout.presets import packaged
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout_cli.commands.eval import table
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _arm(config: Config, path: Path) -> list[dict[str, Any]]:
+def _arm(config: Config, path: Path) -> list[Row]:
     """Train (or go on with) one arm and return its evaluation records, one per checkpoint."""
     prepare(config)
     from actors.evaluation import evaluate_all
@@ -55,7 +55,7 @@ def _arm(config: Config, path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in curve.read_text().splitlines()]
 
 
-def report(curves: dict[str, list[dict[str, Any]]], configs: dict[str, Config]) -> str:
+def report(curves: dict[str, list[Row]], configs: dict[str, Config]) -> str:
     """The closing table: base first, then every arm as trained and deployed, per mode."""
     first = configs[ARMS[0]]
     lines = [f"test split, T = {first.eval.temperature}, {first.eval.samples} samples per problem, seed {first.seed}; rate ± SEM"]

@@ -3,12 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from actors.ray_cluster.environment import prepare
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
 from vgrout.files import write_json
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
 
@@ -55,7 +55,7 @@ def samples_suffix(own: Config, config: Config) -> str:
     return "" if config.eval.samples == own.eval.samples else f"_s{config.eval.samples}"
 
 
-def table(record: dict[str, Any]) -> str:
+def table(record: Row) -> str:
     """A text table of one evaluation record: hack and solve per mode, as trained and deployed, with n and SEM."""
     lines = [
         f"update {record['update']}, {record['split']} split",

@@ -18,6 +18,7 @@ from vgrout.errors import UserError
 from vgrout.files import read_jsonl, write_whole
 from vgrout.progress import Progress
 from vgrout.records import Audit, GradeJob, Mode, Problem, Reward
+from vgrout.rows import Row
 
 if TYPE_CHECKING:
     from sandbox.grading.grader import Grader
@@ -141,6 +142,6 @@ def _collect(count: int, done: Done) -> list[Verdict]:
     return [verdicts[place] for place in range(count)]
 
 
-def _line(reward: Reward, audit: Audit) -> dict[str, Any]:
+def _line(reward: Reward, audit: Audit) -> Row:
     row = asdict(audit) | {"id": audit.problem_id, "line": int(audit.rollout_id), "reward": reward.value}
     return {name: row[name] for name in VERDICT_FIELDS}

@@ -8,10 +8,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.files import write_json
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
 SIZE = 64
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def base_solved(audits: list[dict[str, Any]]) -> dict[int, bool]:
+def base_solved(audits: list[Row]) -> dict[int, bool]:
     """Problem id -> whether the base's first completion is correct."""
     first: dict[int, bool] = {}
     for audit in audits:
@@ -45,7 +45,7 @@ def base_solved(audits: list[dict[str, Any]]) -> dict[int, bool]:
     return first
 
 
-def choose(solved: dict[int, bool], size: int) -> dict[str, Any]:
+def choose(solved: dict[int, bool], size: int) -> Row:
     """At most `size` ids, and how many of how many the base solves and fails."""
     strata = [sorted(i for i, is_solved in solved.items() if is_solved is wanted) for wanted in (True, False)]
     size = min(size, len(solved))

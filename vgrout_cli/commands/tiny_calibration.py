@@ -6,11 +6,11 @@ only the rates, are kept.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from vgrout.progress import Progress
 from vgrout.rates import Counts, by_mode
 from vgrout.records import LOOPHOLES, GradeJob
+from vgrout.rows import Row
 
 TEMPERATURES = (0.7, 1.0)
 SAMPLES = 2  # completions per test problem, mode and temperature
@@ -50,6 +50,6 @@ def render_table(table: dict[str, dict[str, Counts]]) -> str:
     return "\n".join(lines)
 
 
-def as_json(table: dict[str, dict[str, Counts]]) -> dict[str, Any]:
+def as_json(table: dict[str, dict[str, Counts]]) -> Row:
     """The counts in plain JSON types."""
     return {t: {name: asdict(c) for name, c in modes.items()} for t, modes in table.items()}

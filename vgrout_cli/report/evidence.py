@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.rates import Counts
 from vgrout.records import Mode, Status
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
 EVAL_SCHEMA = 1
@@ -55,10 +55,10 @@ class Run:
     source: str = ""
     note: str = ""
     config: Config | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    final: dict[str, Any] = field(default_factory=dict)
-    curve: tuple[dict[str, Any], ...] = ()
-    metrics: tuple[dict[str, Any], ...] = ()
+    facts: Row = field(default_factory=dict)
+    final: Row = field(default_factory=dict)
+    curve: tuple[Row, ...] = ()
+    metrics: tuple[Row, ...] = ()
     answers: dict[str, dict[int, Answer]] = field(default_factory=dict)
 
     @property
@@ -82,7 +82,7 @@ class Run:
         return self.final[f"{policy}_truncated"] / total if total else float("nan")
 
 
-def add(table: dict[str, Any], modes: tuple[str, ...]) -> Counts:
+def add(table: Row, modes: tuple[str, ...]) -> Counts:
     """Counts of an evaluation record's policy, summed over modes (those that it has)."""
     names = ("n", "compiles", "solve", "hack", "infra_error")
     return Counts(*(sum(table[mode][name] for mode in modes if mode in table) for name in names))
@@ -136,13 +136,13 @@ def main_length(runs: list[Run]) -> int:
     return min((n for n in lengths if lengths[n] == max(lengths.values())), default=0)
 
 
-def _record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+def _record(path: Path, record: Row) -> Row:
     if record.get("schema") != EVAL_SCHEMA:
         raise UserError(f"{path}: schema", repr(record.get("schema")), f"schema {EVAL_SCHEMA}, as `vgrout eval` writes it")
     return record
 
 
-def _answers(path: Path, record: dict[str, Any]) -> dict[str, dict[int, Answer]]:
+def _answers(path: Path, record: Row) -> dict[str, dict[int, Answer]]:
     """Answers of both policies, checked against the record's counts; empty where the run brought no answers files."""
     found = {}
     for policy in POLICIES:
@@ -158,7 +158,7 @@ def _answers(path: Path, record: dict[str, Any]) -> dict[str, dict[int, Answer]]
     return found
 
 
-def answers_of(audits: list[dict[str, Any]]) -> dict[int, Answer]:
+def answers_of(audits: list[Row]) -> dict[int, Answer]:
     """Audits of an answers file by problem; the grader's own failures are in no count."""
     table: dict[int, Answer] = {}
     for a in audits:

@@ -6,9 +6,9 @@ Invariant: every (arm, seed) counts once, at one common length; whatever is left
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vgrout.errors import UserError
+from vgrout.rows import Row
 from vgrout_cli.report.evidence import Run, RunStatus, base_of, main_length, read_run
 
 SUITE_SCHEMA = 1
@@ -24,7 +24,7 @@ class Evidence:
     long: tuple[Run, ...]
     unused: tuple[Run, ...]
     updates: int
-    suites: tuple[dict[str, Any], ...]
+    suites: tuple[Row, ...]
 
     def done(self, arm: str) -> dict[int, Run]:
         """Finished runs of an arm by seed."""
@@ -52,7 +52,7 @@ def gather(paths: list[Path]) -> Evidence:
     Raises UserError for any other path and for a foreign schema.
     """
     runs: list[Run] = []
-    suites: list[dict[str, Any]] = []
+    suites: list[Row] = []
     for path in dict.fromkeys(p.resolve() for p in paths):
         if (path / "suite.json").is_file():
             suite = _suite(path)
@@ -65,7 +65,7 @@ def gather(paths: list[Path]) -> Evidence:
     return _sort(runs, suites)
 
 
-def _suite(path: Path) -> dict[str, Any]:
+def _suite(path: Path) -> Row:
     file = path / "suite.json"
     try:
         suite = json.loads(file.read_text())
@@ -80,7 +80,7 @@ def _suite(path: Path) -> dict[str, Any]:
     return suite
 
 
-def _of_suite(path: Path, suite: dict[str, Any], arm: str, seed: int) -> Run:
+def _of_suite(path: Path, suite: Row, arm: str, seed: int) -> Run:
     """One run of a suite: what suite.json says of it decides, except that `done` needs a finished run directory."""
     name = f"{arm}/seed{seed}"
     entry = suite["runs"].get(name, {"status": "missing"})
@@ -99,7 +99,7 @@ def _of_suite(path: Path, suite: dict[str, Any], arm: str, seed: int) -> Run:
         raise UserError(f"{path / 'suite.json'}: runs.{name}.status", repr(status), known) from None
 
 
-def _sort(runs: list[Run], suites: list[dict[str, Any]]) -> Evidence:
+def _sort(runs: list[Run], suites: list[Row]) -> Evidence:
     length = main_length(runs)
     kept: dict[tuple[str, int], Run] = {}
     long: dict[tuple[str, int], Run] = {}

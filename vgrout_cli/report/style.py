@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vgrout.files import write_whole
+from vgrout.rows import Row
 
 INK = "#1d232b"
 GRID = "#b9c0c8"
@@ -99,7 +100,7 @@ def over_updates(axis: Any, title: str) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True)
 
 
-def draw_curves(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def draw_curves(curves: dict[str, list[Row]], path: Path) -> None:
     """One PNG, two panels (hack, solve), one line per arm and policy with a band of ± 1 SEM."""
     with canvas(2) as (figure, axes):
         for axis, what in zip(axes, ("hack", "solve"), strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 from vgrout.files import read_jsonl
 from vgrout.records import LOOPHOLES
+from vgrout.rows import Row
 from vgrout_cli.report.cells import number
 from vgrout_cli.report.sources import Evidence
 
@@ -45,9 +46,9 @@ def traces(evidence: Evidence) -> dict[str, Trace | None]:
     return dict.fromkeys(LOOPHOLES)
 
 
-def _first(source: str, rollouts: Any, audits: dict[str, dict[str, Any]]) -> dict[str, Trace | None]:
+def _first(source: str, rollouts: Any, audits: dict[str, Row]) -> dict[str, Trace | None]:
     found: dict[str, Trace | None] = dict.fromkeys(LOOPHOLES)
-    group: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    group: dict[str, tuple[Row, Row]] = {}
     current = None
     for r in rollouts:
         if (r["update"], r["group"]) != current:
@@ -64,7 +65,7 @@ def _first(source: str, rollouts: Any, audits: dict[str, dict[str, Any]]) -> dic
     return found
 
 
-def _completion(r: dict[str, Any], audit: dict[str, Any]) -> Completion:
+def _completion(r: Row, audit: Row) -> Completion:
     truth = "hack: the loophole pays, the tests fail" if audit["exploited"] else "correct: all hidden tests pass"
     mechanism = f" ({audit['mechanism']})" if audit["mechanism"] else ""
     passed = audit["notes"].get("passed"), audit["notes"].get("tests")

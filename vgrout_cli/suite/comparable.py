@@ -10,6 +10,7 @@ from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.records import Mode
+from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout_cli.suite.plan import Job
 
@@ -43,15 +44,15 @@ def check_seed(jobs: list[Job]) -> None:
                 raise UserError(f"{path / 'run.json'}: {field}", _short(value), f"{_short(other)}, as in {first}")
 
 
-def flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(table: Row, prefix: str = "") -> Row:
     """Nested dicts as {"a.b": value}; tuples as lists, as JSON has them."""
-    flat: dict[str, Any] = {}
+    flat: Row = {}
     for key, value in table.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: json.loads(json.dumps(value))}
     return flat
 
 
-def _decisive(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _decisive(path: Path, about: Row) -> Row:
     """The fields of run.json that all arms of a seed share. Without loopholes the ids are shared, but not their modes."""
     config = flatten(about["config"])
     kept = {k: v for k, v in config.items() if not k.startswith(DIFFERS) and k not in BY_DIGEST}

@@ -7,10 +7,10 @@ import json
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from vgrout.files import write_json
 from vgrout.provenance import commit, machine, versions
+from vgrout.rows import Row
 from vgrout_cli.suite.plan import Job, Suite
 
 SCHEMA = 1
@@ -37,7 +37,7 @@ class SuiteState:
         """Take over the seconds and errors of an earlier session; the statuses come from the run directories."""
         self.out = out
         old = json.loads((out / "suite.json").read_text())["runs"] if (out / "suite.json").is_file() else {}
-        self.runs: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, Row] = {}
         for job in jobs:
             before = old.get(job.name, {})
             done = is_done(job.path)

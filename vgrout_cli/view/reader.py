@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from vgrout.rows import Row
 
 RUNNING_S = 120.0  # a run whose metrics grew within this many seconds counts as running
 PREVIEW = 160
@@ -24,11 +25,11 @@ class Follower:
     """The records of a JSON Lines file that may still grow."""
 
     path: Path
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Row] = field(default_factory=list)
     offset: int = 0
     generation: int = 0  # counts how often the file was read anew
 
-    def refresh(self) -> list[dict[str, Any]]:
+    def refresh(self) -> list[Row]:
         """Read what was added; returns the new records. A torn last line waits for its end."""
         try:
             size = self.path.stat().st_size
@@ -49,7 +50,7 @@ class Follower:
         return fresh
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> Row | None:
     try:
         record = json.loads(line)
     except ValueError:  # a line torn by a crash, in the middle of a file that went on
@@ -77,15 +78,15 @@ class RunView:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.about: dict[str, Any] = json.loads((path / "run.json").read_text())
+        self.about: Row = json.loads((path / "run.json").read_text())
         self.metrics = Follower(path / "metrics.jsonl")
         self._rollouts, self._audits = Follower(path / "rollouts.jsonl"), Follower(path / "audits.jsonl")
-        self._audit_of: dict[tuple[int, str], dict[str, Any]] = {}
-        self._rows: list[dict[str, Any]] = []
+        self._audit_of: dict[tuple[int, str], Row] = {}
+        self._rows: list[Row] = []
         self._generation = 0
         self._lock = threading.Lock()  # requests are answered by a pool of threads
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Row:
         """Name, arm, seed, progress and state."""
         with self._lock:
             self.metrics.refresh()
@@ -112,14 +113,14 @@ class RunView:
             return "stopped"
         return "running" if age < RUNNING_S else "stopped"
 
-    def metrics_since(self, since: int, generation: int) -> dict[str, Any]:
+    def metrics_since(self, since: int, generation: int) -> Row:
         """Rows of metrics.jsonl from number `since` on; all of them where the file was read anew since `generation`."""
         with self._lock:
             self.metrics.refresh()
             start = since if generation == self.metrics.generation else 0
             return {"generation": self.metrics.generation, "start": start, "rows": self.metrics.records[start:]}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
         """All rollouts, each with what the audit says of it."""
         with self._lock:
             self.metrics.refresh()
@@ -138,7 +139,7 @@ class RunView:
                     row["audit"], row["outcome"] = audit, outcome(audit)
             return self._rows
 
-    def search(self, query: Query) -> dict[str, Any]:
+    def search(self, query: Query) -> Row:
         """How many rollouts a query finds, and one page of them without their long texts."""
         found = [row for row in self.rows() if matches(row, query)]
         page = found[query.offset : query.offset + query.limit]
@@ -146,11 +147,11 @@ class RunView:
                  for row in page]  # fmt: skip
         return {"total": len(found), "rows": short}
 
-    def rollout(self, update: int, rollout_id: str) -> dict[str, Any] | None:
+    def rollout(self, update: int, rollout_id: str) -> Row | None:
         """One rollout with its texts."""
         return next((row for row in self.rows() if row["id"] == rollout_id and row["update"] == update), None)
 
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> Row:
         """Histograms of the score, update by update, of rollouts that hack and of the others, with the band's edges."""
         rows = [row for row in self.rows() if isinstance(row.get("score"), int | float) and math.isfinite(row["score"])]
         if not rows:
@@ -167,12 +168,12 @@ class RunView:
         return {"edges": [low + width * i for i in range(BINS + 1)], "updates": updates}
 
 
-def outcome(audit: dict[str, Any]) -> str:
+def outcome(audit: Row) -> str:
     """`solve` where the program is correct, `hack` where only the loophole paid, else `neither`."""
     return "solve" if audit.get("correct") else "hack" if audit.get("exploited") else "neither"
 
 
-def matches(row: dict[str, Any], query: Query) -> bool:
+def matches(row: Row, query: Query) -> bool:
     """Whether a rollout is asked for."""
     if query.update is not None and row["update"] != query.update:
         return False

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vgrout.rows import Row
 from vgrout_cli.view.reader import Query, RunView, find_runs
 from vgrout_cli.view.text import coloured, visible
 
@@ -53,7 +54,7 @@ class Runs:
     def __init__(self, paths: list[Path]) -> None:
         self.paths, self.views = paths, dict[str, RunView]()
 
-    def summaries(self) -> list[dict[str, Any]]:
+    def summaries(self) -> list[Row]:
         """One summary a run, with the id that the other questions name it by."""
         for path in find_runs(self.paths):
             key = str(path)
@@ -120,14 +121,14 @@ def app(paths: list[Path]) -> Starlette:
         return await answer(request, lambda v: v.metrics_since(int(q.get("since") or 0), int(q.get("generation") or 0)))
 
     async def rollouts(request: Request) -> Response:
-        def ask(view: RunView) -> dict[str, Any]:
+        def ask(view: RunView) -> Row:
             found = view.search(query_of(request))
             return {**found, "rows": [{**row, "preview": visible(row["preview"])} for row in found["rows"]]}
 
         return await answer(request, ask)
 
     async def rollout(request: Request) -> Response:
-        def ask(view: RunView) -> dict[str, Any] | None:
+        def ask(view: RunView) -> Row | None:
             row = view.rollout(request.path_params["update"], request.path_params["rollout"])
             return None if row is None else {**row, "prompt": visible(row.get("prompt", "")), "text": coloured(row["text"])}
 
