@@ -18,6 +18,8 @@ ELSEWHERE = {
     "vgrout suite": "tests/vgrout/test_suite.py",
     "vgrout report out/suites": "tests/report/test_report.py",
     "vgrout view": "tests/view/test_view.py",
+    "vgrout list": "tests/view/test_terminal.py",
+    "vgrout watch": "tests/view/test_terminal.py",
     "vllm serve": "tests/actors/test_export_served.py",
     "lm_eval": "tests/deploy/test_lm_eval.py",
     "export RAY_AUTH_MODE": "tests/actors/test_job.py::test_train_as_a_submitted_job",

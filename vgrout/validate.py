@@ -59,9 +59,9 @@ def _explain(kind: Any, errors: list[Any]) -> tuple[str, str, str]:
     value = error["input"]
     if error["type"] == "unexpected_keyword_argument":
         key = str(error["loc"][-1])
-        close = difflib.get_close_matches(key, siblings, n=1)
-        hint = f"did you mean {name.removesuffix(key)}{close[0]}?" if close else f"one of {', '.join(siblings)}"
-        return name, "an unknown key", hint
+        close = [name.removesuffix(key) + sibling for sibling in difflib.get_close_matches(key, siblings, n=1)]
+        close = _in_sections(kind, name) or close
+        return name, "an unknown key", f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(siblings)}"
     if error["type"] == "missing":
         return name, "nothing", f"{expected(info) if info else 'a value'} (this field has no default)"
     if error["type"] == "union_tag_invalid":
@@ -74,6 +74,14 @@ def _explain(kind: Any, errors: list[Any]) -> tuple[str, str, str]:
     in_range = error["type"] in _BOUNDS or error["type"] in ("literal_error", "enum", "finite_number")
     found = repr(value) if in_range or isinstance(value, dict | list) else f"{value!r} ({type(value).__name__})"
     return name, _short(found), expected(info) if info else "a table"
+
+
+def _in_sections(kind: Any, key: str) -> list[str]:
+    """Where the sections of `kind` have a field of this name: `lr` is `optim.lr`."""
+    sections = {name: info.annotation for name, info in fields_of(kind).items() if not variants(info)}
+    return [
+        f"{name}.{key}" for name, section in sections.items() if dataclasses.is_dataclass(section) and key in fields_of(section)
+    ]
 
 
 _BOUNDS = {

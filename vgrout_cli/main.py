@@ -1,6 +1,7 @@
 """The command line: one sub-command per module; bad input ends in one message on standard error and exit code 2."""
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from vgrout import __version__
 from vgrout.errors import UserError
 from vgrout_cli.commands import accept as accept_command
 from vgrout_cli.commands import arms as arms_command
+from vgrout_cli.commands import compare as compare_command
 from vgrout_cli.commands import config as config_command
 from vgrout_cli.commands import data as data_command
 from vgrout_cli.commands import demo as demo_command
@@ -27,6 +29,7 @@ from vgrout_cli.commands import eval_curve as eval_curve_command
 from vgrout_cli.commands import export as export_command
 from vgrout_cli.commands import fetch as fetch_command
 from vgrout_cli.commands import grade as grade_command
+from vgrout_cli.commands import list as list_command
 from vgrout_cli.commands import monitor as monitor_command
 from vgrout_cli.commands import report as report_command
 from vgrout_cli.commands import simulate as simulate_command
@@ -34,6 +37,7 @@ from vgrout_cli.commands import suite as suite_command
 from vgrout_cli.commands import tiny as tiny_command
 from vgrout_cli.commands import train as train_command
 from vgrout_cli.commands import view as view_command
+from vgrout_cli.commands import watch as watch_command
 from vgrout_cli.commands.help_texts import ABOUT, GROUPS
 
 COMMANDS = {
@@ -52,6 +56,9 @@ COMMANDS = {
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
     "report": (report_command, "print the tables, figures and checks of runs and suites"),
     "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
+    "list": (list_command, "list runs with their state and last rates"),
+    "compare": (compare_command, "say how two runs differ, in settings and in metrics"),
+    "watch": (watch_command, "follow a run in the terminal"),
     "view": (view_command, "look at runs and their rollouts in the browser"),
     "doctor": (doctor_command, "say what this machine can run"),
     "accept": (accept_command, "prove that this machine runs everything, in minutes"),
@@ -79,7 +86,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse and run; returns the exit code."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(COMMANDS)}"
+        print(f"vgrout: command: found {words[0]!r}; expected {hint}", file=sys.stderr)
+        return 2
+    args = parser().parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)

@@ -3,7 +3,7 @@
 GROUPS: dict[str, tuple[str, ...]] = {
     "first steps": ("demo", "doctor", "accept"),
     "train": ("train", "suite", "simulate", "arms", "config"),
-    "measure and look": ("eval", "eval-curve", "monitor", "report", "view"),
+    "measure and look": ("eval", "eval-curve", "monitor", "report", "view", "list", "compare", "watch"),
     "take away": ("export", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
 }
@@ -69,5 +69,8 @@ ABOUT: dict[str, str] = {
         "column per tried value. The times are the scenario's assumptions; compare them with the metrics of a real run."
     ),
     "view": "Look at runs and their rollouts in the browser, while they run or afterwards. Read-only, on 127.0.0.1.",
+    "list": "One line for each run in these folders: arm, seed, state, updates done, last hack and solve rate in training.",
+    "compare": "Print the fields in which two runs differ, then their metrics over the last updates that both have.",
+    "watch": "Print a line for each update of a run as it is logged, until the run has ended. Ctrl-C ends only the watching.",
     "doctor": "Say what this machine can run: packages, cores, GPU, engine, jail level, and what is missing.",
 }
