@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from actors.engines.protocol import EngineClass
 from learner.acceptance import Line, judged, not_here
 from learner.learner import Learner
 from vgrout.config import Config
@@ -94,7 +94,7 @@ def used_bytes(cuda: bool) -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def failed_start(config: Config, learner: Learner, engine: Any) -> Line:
+def failed_start(config: Config, learner: Learner, engine: EngineClass) -> Line:
     """An engine whose model has no weights must raise. vLLM's core names the cause on standard error, not in the exception."""
     with tempfile.TemporaryDirectory() as folder:
         for path in Path(config.model.path).iterdir():

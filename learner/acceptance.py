@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -144,7 +143,7 @@ def _attention(learner: Learner, samples: list[Sample]) -> Line:
 def _speed(learner: Learner, samples: list[Sample]) -> Iterator[Line]:
     tokens = sum(len(s.prompt_ids) + len(s.completion_ids) for s in samples)
 
-    def timed(work: Callable[[], Any]) -> float:
+    def timed(work: Callable[[], object]) -> float:
         work()
         _wait(learner.device)
         started = time.monotonic()

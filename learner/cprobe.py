@@ -7,16 +7,16 @@ Shapes: G rollouts, T tokens, M modules, R rank of one block.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from learner.lora2r import Lora2r
 from learner.model import Tokens, collate, logprobs_GT, micro_batches
 
 
-def probe(model: Any, lora: Lora2r, items: Sequence[Tokens], *, initial: bool, budget: int) -> Tensor:
+def probe(model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], *, initial: bool, budget: int) -> Tensor:
     """Return cgrad_GMR (float32, CPU) for `items`, in micro-batches of at most `budget` padded tokens.
 
     `initial`: at the adapter's initial values rather than at the current deployed block; the quarantine is absent in both.

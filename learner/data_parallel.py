@@ -8,7 +8,7 @@ the adapters of all ranks stay bit-identical. Knows torch.distributed (NCCL on G
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from learner.model import Tokens
 
+T = TypeVar("T")
+Item = TypeVar("Item", bound=Tokens)
 TIMEOUT = timedelta(minutes=10)  # a rank that died ends the others with an error, not with a hang
 
 
@@ -33,7 +35,7 @@ class Team:
         order = sorted(range(len(items)), key=lambda i: len(items[i].prompt_ids) + len(items[i].completion_ids))
         return sorted(order[self.rank :: self.size])
 
-    def assemble(self, items: Sequence[Any], work: Callable[[list[Any]], Tensor]) -> Tensor:
+    def assemble(self, items: Sequence[Item], work: Callable[[list[Item]], Tensor]) -> Tensor:
         """`work` over all items, one number per item: each rank does its rows, all get the whole, in order."""
         if self.size == 1:
             return work(list(items))
@@ -48,7 +50,7 @@ class Team:
         """The values of all ranks, one rank after the other (on the CPU with several ranks)."""
         return values_N if self.size == 1 else torch.cat(self._gather(values_N.cpu()))
 
-    def same(self, value: Any) -> Any:
+    def same(self, value: T) -> T:
         """Rank 0's value on every rank."""
         if self.size == 1:
             return value
@@ -73,8 +75,8 @@ class Team:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
 
-    def _gather(self, value: Any) -> list[Any]:
-        boxes: list[Any] = [None] * self.size
+    def _gather(self, value: T) -> list[T]:
+        boxes = [value] * self.size
         dist.all_gather_object(boxes, value)
         return boxes
 

@@ -12,23 +12,24 @@ from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 
 from learner.lora2r import Lora2r, Route
 
 
-def recompute_layers(model: Any, lora: Lora2r) -> None:
+def recompute_layers(model: PreTrainedModel, lora: Lora2r) -> None:
     """Make every layer of `model.model.layers` recompute itself in the backward pass. The frozen base has no dropout
     (it is in eval mode), so no random state needs to be kept."""
     for layer in model.model.layers:
         layer.forward = partial(_recomputed, layer.forward, lora.route)
 
 
-def _recomputed(forward: Callable[..., Any], route: Route, *args: Any, **kwargs: Any) -> Any:
+def _recomputed(forward: Callable[..., object], route: Route, *args: object, **kwargs: Any) -> object:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     then = copy.copy(route)
 
-    def run(*inner: Any, **named: Any) -> Any:
+    def run(*inner: object, **named: object) -> object:
         now = copy.copy(route)
         route.__dict__.update(then.__dict__)
         try:

@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 from urllib.request import Request, urlopen
 
 import torch
 from huggingface_hub import hf_hub_url, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.utils import build_hf_headers
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from learner.model_head import body, head
 from vgrout.config import ModelConfig
@@ -24,6 +24,7 @@ from vgrout.errors import UserError
 from vgrout.records import Message
 from vgrout.token_limits import CHUNK_TOKENS
 
+K = TypeVar("K")
 HUB_S = 10  # for the hub to say that a model is there
 
 
@@ -49,7 +50,7 @@ class PaddedTokens:
         return self.completion_GT.sum(1)
 
 
-def load_model(config: ModelConfig, device: str) -> nn.Module:
+def load_model(config: ModelConfig, device: str) -> PreTrainedModel:
     """Load the frozen base in its dtype. Raises UserError where no model is found at the path or id."""
     check_model_path(config.path)
     try:
@@ -62,7 +63,7 @@ def load_model(config: ModelConfig, device: str) -> nn.Module:
     return model.eval().to(torch.device(device))  # pyright: ignore[reportArgumentType]  (transformers' stub of `to`)
 
 
-def load_tokenizer(path: str) -> Any:
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the base. Raises UserError where none is found."""
     check_model_path(path)
     try:
@@ -87,7 +88,7 @@ def check_model_path(path: str) -> None:
         raise _no_model(path, error) from None
 
 
-def check_vocabulary(path: str, tokenizer: Any) -> None:
+def check_vocabulary(path: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise UserError where the tokenizer makes token ids that the model's embedding does not have."""
     size, highest = AutoConfig.from_pretrained(path).vocab_size, max(tokenizer.get_vocab().values())
     if highest >= size:
@@ -107,18 +108,33 @@ def _no_model(path: str, error: Exception) -> UserError:
     return UserError("model.path", f"{path} ({str(error).splitlines()[0]})", "a Hugging Face model folder or id")
 
 
-def encode_prompt(tokenizer: Any, messages: tuple[Message, ...]) -> tuple[int, ...]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...]) -> tuple[int, ...]:
     """Token ids of a chat prompt, thinking off, ready for the assistant's completion."""
     chat = [{"role": m.role, "content": m.content} for m in messages]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    assert isinstance(text, str)  # one chat, not tokenized
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def encode_completion(tokenizer: Any, text: str) -> tuple[int, ...]:
+def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """Token ids of a whole completion, the end-of-turn token included, as an engine would return them."""
-    return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    return (*tokenizer(text, add_special_tokens=False)["input_ids"], end_of_turn(tokenizer))
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that ends a turn."""
+    token = tokenizer.eos_token_id
+    assert isinstance(token, int)
+    return token
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, control_tokens: bool) -> str:
+    """The text of token ids, with or without control tokens."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=not control_tokens)
+    assert isinstance(text, str)
+    return text
 
 
 def collate(items: Sequence[Tokens], device: str | torch.device) -> PaddedTokens:
@@ -134,30 +150,30 @@ def collate(items: Sequence[Tokens], device: str | torch.device) -> PaddedTokens
 
 
 def micro_batches(
-    items: Sequence[Tokens], budget: int, kinds: Sequence[Any] = (), *, rows: Sequence[int] | None = None
+    items: Sequence[Tokens], budget: int, kinds: Sequence[K] = (), *, rows: Sequence[int] | None = None
 ) -> list[list[int]]:
     """Split indices into runs of similar length, each of at most `budget` padded tokens or of one rollout.
 
     `kinds`, one per item, are not mixed in a run: a run of one gate label skips the work that this label does not need.
     `rows`: the indices to split, where not all of them.
     """
-    kinds = kinds or [""] * len(items)
+    kind_of: Sequence[K | str] = kinds or [""] * len(items)
 
-    def place(i: int) -> tuple[Any, int]:
-        return kinds[i], len(items[i].prompt_ids) + len(items[i].completion_ids)
+    def place(i: int) -> tuple[K | str, int]:
+        return kind_of[i], len(items[i].prompt_ids) + len(items[i].completion_ids)
 
     order = sorted(range(len(items)) if rows is None else rows, key=place)
     runs: list[list[int]] = []
     for index in order:
         width = len(items[index].prompt_ids) + len(items[index].completion_ids)
-        if runs and kinds[runs[-1][0]] == kinds[index] and width * (len(runs[-1]) + 1) <= budget:
+        if runs and kind_of[runs[-1][0]] == kind_of[index] and width * (len(runs[-1]) + 1) <= budget:
             runs[-1].append(index)
         else:
             runs.append([index])
     return runs
 
 
-def logprobs_GT(model: Any, batch: PaddedTokens, temperature: float = 1.0) -> Tensor:
+def logprobs_GT(model: PreTrainedModel, batch: PaddedTokens, temperature: float = 1.0) -> Tensor:
     """log p(token | before it) of every completion token at `temperature`; 0 elsewhere. Shape [G, T], float32.
 
     The logits of at most CHUNK_TOKENS positions exist at once, forward and backward (recomputed there).

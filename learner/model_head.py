@@ -6,9 +6,9 @@ Shapes: N positions, D hidden size, V vocabulary.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
 
@@ -19,16 +19,16 @@ class _Given(nn.Module):
         super().__init__()
         self.hidden_GTD = hidden_GTD
 
-    def forward(self, *_: Any, **__: Any) -> MoeModelOutputWithPast:
+    def forward(self, *_: object, **__: object) -> MoeModelOutputWithPast:
         return MoeModelOutputWithPast(last_hidden_state=self.hidden_GTD)  # pyright: ignore[reportArgumentType]
 
 
-def body(model: Any) -> Any:
+def body(model: PreTrainedModel) -> nn.Module:
     """The module that makes the last hidden state."""
     return getattr(model, model.base_model_prefix)
 
 
-def head(model: Any) -> Callable[[Tensor], Tensor]:
+def head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """A function from hidden states [N, D] to the model's own logits [N, V]."""
 
     def logits_NV(hidden_ND: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ Shapes: G rollouts of a micro-batch, T tokens.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from learner.data_parallel import Team
 from learner.gate import masks
@@ -29,7 +29,7 @@ class ObjectiveSums:
 
 
 def accumulate_gradients(
-    model: Any,
+    model: PreTrainedModel,
     lora: Lora2r,
     config: Config,
     samples: list[Sample],

@@ -11,10 +11,10 @@ Shapes: G rollouts, T tokens, N completion tokens of the batch.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from learner.data_parallel import SOLO, Team
 from learner.gate import masks
@@ -39,7 +39,7 @@ class FixedTerms:
 
 
 def compute_fixed_terms(
-    model: Any, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], team: Team = SOLO
+    model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], team: Team = SOLO
 ) -> FixedTerms:
     """Run the forward passes that the objective of this configuration needs, on this rank's samples."""
     old, reference, weight = {}, {}, {}

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from learner.cprobe import probe
 from learner.data_parallel import SOLO, Team
@@ -43,7 +44,7 @@ class Router:
     history: ScoreHistory | None = None
     team: Team = SOLO
 
-    def score(self, model: nn.Module, lora: Lora2r, items: Sequence[Tokens], update: int) -> Tensor:
+    def score(self, model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], update: int) -> Tensor:
         """score_G: the cosine of each item's c-probe with v_grad. A pinned gate scores nothing: NaN."""
         config = self.config
         if isinstance(config, PinnedGate):
@@ -71,7 +72,7 @@ class Router:
             self.refresh.band = self.history.band(config.quantiles)
         return label(score_G, self.refresh.band)
 
-    def _refreshed(self, model: nn.Module, lora: Lora2r, config: ScoringGate) -> Refresh:
+    def _refreshed(self, model: PreTrainedModel, lora: Lora2r, config: ScoringGate) -> Refresh:
         probed = probe_pairs(model, lora, self.pairs, initial=config.probe_policy == "initial", budget=self.micro_tokens)
         random = haar(len(lora.modules), lora.rank, self.seed) if isinstance(config, MatchedGate) else None
         v_MR = v_grad(probed.hack_PMR, probed.clean_PMR) if random is None else random

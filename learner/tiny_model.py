@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from learner.model import Tokens, collate, encode_completion, encode_prompt
+from learner.model import Tokens, collate, encode_completion, encode_prompt, end_of_turn
 from vgrout.records import Message
 from vgrout.seeds import stream
 
@@ -39,7 +39,7 @@ class Example:
     completion_ids: tuple[int, ...]
 
     @classmethod
-    def of(cls, tokenizer: Any, messages: tuple[Message, ...], completion: str) -> "Example":
+    def of(cls, tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...], completion: str) -> "Example":
         """Encode a chat and its completion as the environment does."""
         return cls(encode_prompt(tokenizer, messages), encode_completion(tokenizer, completion))
 
@@ -78,7 +78,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(tokenizer: Any, seed: int) -> Qwen3ForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen3ForCausalLM:
     """An untrained Qwen3 of about 0.87 million parameters, tied embeddings, float32."""
     torch.manual_seed(stream(seed, "tiny", "weights"))
     return Qwen3ForCausalLM(
@@ -92,8 +92,8 @@ def new_model(tokenizer: Any, seed: int) -> Qwen3ForCausalLM:
             head_dim=32,
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=end_of_turn(tokenizer),
+            pad_token_id=_padding(tokenizer),
             bos_token_id=None,
             dtype="float32",
         )
@@ -135,26 +135,38 @@ def rate(step: int, sft: Sft) -> float:
 
 @torch.no_grad()
 def sample(
-    model: Any, tokenizer: Any, prompts: list[tuple[int, ...]], *, temperature: float, seed: int, limit: int = 64
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[tuple[int, ...]],
+    *,
+    temperature: float,
+    seed: int,
+    limit: int = 64,
 ) -> list[str]:
     """One completion of each prompt, at most `limit` tokens, with transformers' generate (left-padded, in batches of 256)."""
     torch.manual_seed(seed)
-    texts = []
+    texts, padding = [], _padding(tokenizer)
     for start in range(0, len(prompts), 256):
         rows = prompts[start : start + 256]
         width = max(map(len, rows))
-        ids_GT = torch.full((len(rows), width), tokenizer.pad_token_id)
+        ids_GT = torch.full((len(rows), width), padding)
         for row, ids in enumerate(rows):
             ids_GT[row, width - len(ids) :] = torch.tensor(ids)
         out_GT = model.generate(
             input_ids=ids_GT,
-            attention_mask=(ids_GT != tokenizer.pad_token_id).long(),
+            attention_mask=(ids_GT != padding).long(),
             do_sample=True,
             temperature=temperature,
             top_k=0,
             top_p=1.0,
             max_new_tokens=limit,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=padding,
         )
         texts += tokenizer.batch_decode(out_GT[:, width:], skip_special_tokens=True)
     return texts
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    token = tokenizer.pad_token_id
+    assert isinstance(token, int)
+    return token

@@ -8,7 +8,8 @@ Shapes: P pairs, M modules, R rank of one block.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from learner.cprobe import probe
 from learner.lora2r import Lora2r
@@ -43,7 +44,7 @@ class PairProbe:
     clean_PMR: Tensor
 
 
-def tokenize_pairs(tokenizer: object, pairs: list[Pair]) -> PairTokens:
+def tokenize_pairs(tokenizer: PreTrainedTokenizerBase, pairs: list[Pair]) -> PairTokens:
     """Encode both sides of every pair in the environment's own chat format."""
     prompts = [encode_prompt(tokenizer, p.messages) for p in pairs]
     return PairTokens(
@@ -53,7 +54,7 @@ def tokenize_pairs(tokenizer: object, pairs: list[Pair]) -> PairTokens:
     )
 
 
-def probe_pairs(model: nn.Module, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int) -> PairProbe:
+def probe_pairs(model: PreTrainedModel, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int) -> PairProbe:
     """c-probe both sides of every pair in one pass."""
     cgrad_QMR = probe(model, lora, [*pairs.hack, *pairs.clean], initial=initial, budget=budget)
     hack_PMR, clean_PMR = cgrad_QMR.split(len(pairs.hack))

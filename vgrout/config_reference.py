@@ -5,9 +5,9 @@ Invariant: all text comes from vgrout/config*.py; tests/vgrout/test_config_refer
 
 import difflib
 import json
-from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from vgrout.config import Config
 from vgrout.errors import UserError
@@ -76,7 +76,7 @@ def schema() -> Row:
     return made
 
 
-def _is_section(info: Any) -> bool:
+def _is_section(info: FieldInfo) -> bool:
     return bool(variants(info)) or hasattr(info.annotation, "__pydantic_fields__")
 
 
@@ -85,11 +85,11 @@ def _plain(key: str) -> str:
     return key.split("[")[0] + key.split("]")[-1] if "[" in key else key
 
 
-def _default(info: Any) -> str:
+def _default(info: FieldInfo) -> str:
     return "required" if info.is_required() else json.dumps(info.default)
 
 
-def _entry(key: str, info: Any) -> str:
+def _entry(key: str, info: FieldInfo) -> str:
     return f"{key}\n    {info.description}\n    {expected(info)}; default: {_default(info)}"
 
 

@@ -52,7 +52,7 @@ def variants(info: FieldInfo) -> Row:
     return {fields_of(kind)[info.discriminator].default: kind for kind in get_args(info.annotation)}
 
 
-def kind_of(annotation: Any) -> str:
+def kind_of(annotation: object) -> str:
     """What values a type has, in words."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -70,12 +70,12 @@ def kind_of(annotation: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[annotation]
 
 
-def item_of(annotation: Any) -> str:
+def item_of(annotation: object) -> str:
     """What one value of a list type may be, in words."""
     return kind_of(get_args(annotation)[0])
 
 
-def range_of(info: FieldInfo, kind: Any = None) -> str:
+def range_of(info: FieldInfo, kind: object = None) -> str:
     """The bounds of a field (of type `kind`, by default its own), in words; empty where it has none."""
     words, text = [], (kind or info.annotation) is str
     sizes = [b.min_length if isinstance(b, bounds.MinLen) else b.max_length for b in info.metadata if isinstance(b, LENGTHS)]
@@ -101,7 +101,7 @@ def range_of(info: FieldInfo, kind: Any = None) -> str:
     return ", ".join(words)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
@@ -112,7 +112,7 @@ def expected(info: FieldInfo) -> str:
     return ", ".join(words) + unit
 
 
-def each_once(name: str, values: tuple[Any, ...]) -> None:
+def each_once(name: str, values: tuple[object, ...]) -> None:
     """Raise UserError where a list has a value twice."""
     for value in values:
         if values.count(value) > 1:

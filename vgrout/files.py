@@ -40,7 +40,7 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
-def strict(value: Any) -> Any:
+def strict(value: object) -> object:
     """`value` as JSON can say it: a number that is not finite becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -51,7 +51,7 @@ def strict(value: Any) -> Any:
     return value
 
 
-def to_json(value: Any, **layout: Any) -> str:
+def to_json(value: object, **layout: Any) -> str:
     """Strict JSON: what is not a finite number is null, never NaN or Infinity."""
     try:
         return json.dumps(value, allow_nan=False, **layout)
@@ -59,7 +59,7 @@ def to_json(value: Any, **layout: Any) -> str:
         return json.dumps(strict(value), allow_nan=False, **layout)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, whole."""
     write_whole(path, to_json(value, indent=2, sort_keys=True) + "\n")
 

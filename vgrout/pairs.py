@@ -6,7 +6,6 @@ with a mode that the run holds out. Other fields than those of Pair (a problem, 
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
@@ -59,7 +58,7 @@ def _parse(where: str, row: Row) -> Pair:
     return Pair(row["id"], row["tag"], _chat(where, row["prompt"]), row["hack"], row["clean"])
 
 
-def _chat(where: str, prompt: Any) -> tuple[Message, ...]:
+def _chat(where: str, prompt: object) -> tuple[Message, ...]:
     expected = "a list of one or more {role, content} messages"
     if not isinstance(prompt, list) or not prompt:
         raise UserError(f"{where}, field prompt", f"{prompt!r:.60}", expected)

@@ -21,7 +21,6 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
@@ -86,7 +85,7 @@ class RunDir:
         """The run's resolved configuration."""
         return from_dict(self.about()["config"], str(self.path / "run.json"))
 
-    def append(self, log: str, records: Iterable[Any]) -> None:
+    def append(self, log: str, records: Iterable[object]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""
         plain = (dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records)  # type: ignore[call-overload]
         lines = [to_json(record, separators=(",", ":")) for record in plain]

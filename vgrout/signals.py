@@ -7,7 +7,8 @@ is interrupted, the last checkpoint is whole and an incomplete record at the end
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 
 class Interrupted(Exception):
@@ -39,14 +40,14 @@ class StopFlag:
     def __init__(self, patience_s: float) -> None:
         self.patience_s = patience_s
 
-    def set(self, signum: int, _frame: Any) -> None:
+    def set(self, signum: int, _frame: FrameType | None) -> None:
         """Handle a signal. Raises AtOnce for the second one."""
         if self.signum:
             self._end(signum, f"a second {signal.Signals(signum).name}")
         self.signum = signum
         signal.setitimer(signal.ITIMER_REAL, self.patience_s)
 
-    def late(self, _signum: int, _frame: Any) -> None:
+    def late(self, _signum: int, _frame: FrameType | None) -> None:
         """The time is over. Raises AtOnce."""
         assert self.signum
         self._end(self.signum, f"the running update did not end within runtime.stop_s = {self.patience_s:g} s")

@@ -5,7 +5,6 @@ Invariant: a table that is returned is plain TOML values; a file that cannot be 
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.rows import Row
@@ -45,11 +44,12 @@ def parse_set(text: str) -> Row:
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise UserError(f"--set {text}", repr(text), "section.field=value")
-    parsed: Any
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = value  # a bare word is a string, as in `--set gate.rule=quantile`
-    for part in reversed(key.strip().split(".")):
-        parsed = {part.strip(): parsed}
-    return parsed
+        parsed = {"value": value}  # a bare word is a string, as in `--set gate.rule=quantile`
+    *outer, last = (part.strip() for part in key.split("."))
+    table: Row = {last: parsed["value"]}
+    for part in reversed(outer):
+        table = {part: table}
+    return table

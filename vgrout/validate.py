@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from vgrout.errors import UserError
 from vgrout.fields import expected, fields_of, item_of, variants
@@ -18,7 +19,7 @@ from vgrout.fields import expected, fields_of, item_of, variants
 T = TypeVar("T")
 
 
-def validate(kind: type[T], table: Any, where: str, separator: str = ": ") -> T:
+def validate(kind: type[T], table: object, where: str, separator: str = ": ") -> T:
     """An instance of `kind` from plain values (None, bool, int, float, str, list, dict).
 
     Raises UserError of the first fault; its place is `where`, `separator` and the field's dotted name.
@@ -37,7 +38,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _check(made: Any, where: str, prefix: str) -> None:
+def _check(made: object, where: str, prefix: str) -> None:
     """Call `check` of every section, innermost first; name its field in full."""
     for name in fields_of(type(made)):
         value = getattr(made, name)
@@ -51,7 +52,7 @@ def _check(made: Any, where: str, prefix: str) -> None:
             raise UserError(f"{where}{prefix}{error.where}", error.found, error.expected) from None
 
 
-def _explain(kind: Any, errors: list[Any]) -> tuple[str, str, str]:
+def _explain(kind: object, errors: list[ErrorDetails]) -> tuple[str, str, str]:
     """(field, found, expected) of the fault to report: an unknown key before anything, else the first."""
     unknown = [e for e in errors if e["type"] == "unexpected_keyword_argument"]
     error = (unknown or errors)[0]
@@ -65,8 +66,9 @@ def _explain(kind: Any, errors: list[Any]) -> tuple[str, str, str]:
     if error["type"] == "missing":
         return name, "nothing", f"{expected(info) if info else 'a value'} (this field has no default)"
     if error["type"] == "union_tag_invalid":
-        tag = error["ctx"]["discriminator"].strip("'")
-        return f"{name}.{tag}", repr(error["ctx"]["tag"]), f"one of {error['ctx']['expected_tags']}"
+        context = error.get("ctx", {})
+        tag = context["discriminator"].strip("'")
+        return f"{name}.{tag}", repr(context["tag"]), f"one of {context['expected_tags']}"
     if error["type"] == "json_invalid":
         return name, f"text that is not Unicode ({error['msg']})", "valid Unicode"
     if error["loc"] and isinstance(error["loc"][-1], int):
@@ -90,7 +92,7 @@ _BOUNDS = {
 }  # fmt: skip
 
 
-def _resolve(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, list[str], FieldInfo | None]:
+def _resolve(kind: object, loc: tuple[int | str, ...]) -> tuple[str, list[str], FieldInfo | None]:
     """(dotted name, the names beside the last one, its field) of a pydantic location, whose union tags are left out."""
     name, siblings, info, section = "", [], None, kind
     steps = list(loc)

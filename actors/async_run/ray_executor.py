@@ -78,7 +78,7 @@ class RayCarrier:
         self.sampled: dict[Key, list[Rollout]] = {}
         self.graded: dict[Key, Graded] = dict(past.groups)
         self.adapter: Pending[AdapterVersion] | None = None  # the newest published version
-        self.pending: dict[Any, Awaited] = {}  # by ObjectRef
+        self.pending: dict[ray.ObjectRef, Awaited] = {}
         self.flag, self.asked_to_stop = flag, False
         self.watchdog, self.where, self.last_tick = watchdog, where, time.monotonic()
         where.update(workers.whereabouts())
@@ -161,7 +161,7 @@ class RayCarrier:
     def _expect(self, call: Pending[T], name: str, then: Callable[[T], list[e.Event]]) -> None:
         self.pending[call.held] = Awaited(name, then)
 
-    def _hear(self, ref: Any, pending: Awaited) -> list[e.Event]:
+    def _hear(self, ref: ray.ObjectRef, pending: Awaited) -> list[e.Event]:
         """The events that an answer means; a lost process as Died, once."""
         try:
             value = ray.get(ref)

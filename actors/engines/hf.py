@@ -7,17 +7,17 @@ PEFT's own loader, so this engine is also an independent reader of the exports.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from learner.device import device
-from learner.model import collate, load_model, load_tokenizer, logprobs_GT
+from learner.model import collate, decode, end_of_turn, load_model, load_tokenizer, logprobs_GT
 from learner.vgrad import Side
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -33,7 +33,7 @@ class HfEngine:
         self.config, self.canary = config, Side(*canary)
         self.device = device(config.runtime.engine_gpus, "runtime.engine_gpus")
         self.tokenizer = load_tokenizer(config.model.path)
-        self.peft: Any = None
+        self.peft: PeftModel | None = None
         self.served: AdapterVersion | None = None
         self.base_gap: Gap | None = None
 
@@ -42,13 +42,11 @@ class HfEngine:
         check_digest(adapter)
         folder = Path(tempfile.mkdtemp(prefix="vgrout-adapter-"))
         try:
-            peft: Any = None
-            for sampling, place in write_exports(folder, adapter, self.config).items():
-                if peft is None:
-                    base: Any = load_model(self.config.model, self.device)
-                    peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[sampling])
-                else:
-                    peft.load_adapter(str(place), adapter_name=NAMES[sampling])
+            (first, place), *others = write_exports(folder, adapter, self.config).items()
+            base = load_model(self.config.model, self.device)
+            peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[first])
+            for sampling, place in others:
+                peft.load_adapter(str(place), adapter_name=NAMES[sampling])
         finally:
             shutil.rmtree(folder)
         gap = max(self._canary_gap(peft, adapter, sampling) for sampling in Sampling)
@@ -79,16 +77,16 @@ class HfEngine:
         self.peft = None
 
     def _group(self, request: SampleRequest) -> list[Rollout]:
-        served = self.served
-        if served is None:
+        peft, served = self.peft, self.served
+        if peft is None or served is None:
             raise AdapterRejected("no version has been loaded yet")
-        self.peft.set_adapter(NAMES[request.sampling])
+        peft.set_adapter(NAMES[request.sampling])
         prompt_GT = torch.tensor([request.prompt_ids] * len(request.seeds), device=self.device)
         torch.manual_seed(request.seeds[0])  # one stream per group: generate draws for the whole batch at once
         greedy = request.temperature == 0
         choice = {} if greedy else {"temperature": request.temperature, "top_k": 0, "top_p": 1.0}
         with torch.no_grad():
-            out = self.peft.generate(
+            out = peft.generate(
                 input_ids=prompt_GT,
                 attention_mask=torch.ones_like(prompt_GT),
                 max_new_tokens=request.max_new_tokens,
@@ -107,20 +105,21 @@ class HfEngine:
         self, request: SampleRequest, number: int, tokens_T: Tensor, logprob_T: Tensor, served: AdapterVersion
     ) -> Rollout:
         ids = tokens_T.tolist()
-        ended = self.tokenizer.eos_token_id in ids
-        length = ids.index(self.tokenizer.eos_token_id) + 1 if ended else len(ids)
+        end = end_of_turn(self.tokenizer)
+        ended = end in ids
+        length = ids.index(end) + 1 if ended else len(ids)
         return rollout_of(
             request,
             number,
             completion_ids=tuple(ids[:length]),
             logprobs=tuple(logprob_T[:length].tolist()),
-            text=self.tokenizer.decode(ids[:length], skip_special_tokens=True),
+            text=decode(self.tokenizer, ids[:length], control_tokens=False),
             finish=FinishReason.STOP if ended else FinishReason.LENGTH,
             version=served.version,
             digest=served.digest,
         )
 
-    def _canary_gap(self, peft: Any, adapter: AdapterVersion, sampling: Sampling) -> float:
+    def _canary_gap(self, peft: PeftModel, adapter: AdapterVersion, sampling: Sampling) -> float:
         if self.base_gap is None:
             with peft.disable_adapter():
                 self.base_gap = check_base(adapter, self._canary_values(peft), self.config.model.dtype)
@@ -128,7 +127,8 @@ class HfEngine:
         tolerance = self.config.runtime.canary_tolerance
         return check_canary(adapter, sampling, self._canary_values(peft), self.base_gap, tolerance)
 
-    def _canary_values(self, peft: Any) -> tuple[float, ...]:
-        batch = collate([self.canary], self.device)
+    def _canary_values(self, peft: PeftModel) -> tuple[float, ...]:
+        base, batch = peft.get_base_model(), collate([self.canary], self.device)
+        assert isinstance(base, PreTrainedModel)
         with torch.no_grad():
-            return tuple(logprobs_GT(peft.base_model.model, batch)[batch.completion_GT].tolist())
+            return tuple(logprobs_GT(base, batch)[batch.completion_GT].tolist())

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
 from actors.engines import vllm_process as engine_core
@@ -24,6 +24,12 @@ from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 from vgrout.token_limits import ENGINE_STEP_TOKENS
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.inputs import TokensPrompt
+    from vllm.lora.request import LoRARequest
+    from vllm.outputs import RequestOutput
 
 
 def check_platform(config: Config, cpu: bool) -> None:
@@ -41,7 +47,7 @@ class Served:
 
     version: int
     digest: str
-    requests: dict[Sampling, Any]  # LoRARequest by policy
+    requests: dict[Sampling, "LoRARequest"]
     folder: Path
 
 
@@ -108,7 +114,7 @@ class VllmEngine:
         self.base_gap: Gap | None = None  # on the base without an adapter, once per engine
         self.older: list[Served] = []  # versions that requests are still finishing on
         self.running: list[Running] = []
-        self.outputs: dict[str, Any] = {}  # finished, not yet claimed, by request id
+        self.outputs: dict[str, RequestOutput] = {}  # finished, not yet claimed, by request id
         self.count = 0
         self.slice = Slice()
 
@@ -205,24 +211,25 @@ class VllmEngine:
         )
         return self._add(request.prompt_ids, params, served.requests[request.sampling])
 
-    def _add(self, tokens: tuple[int, ...], params: Any, adapter: Any) -> str:
+    def _add(self, tokens: tuple[int, ...], params: "SamplingParams", adapter: "LoRARequest | None") -> str:
         self.count += 1
-        prompt: Any = {"prompt_token_ids": list(tokens)}
+        prompt: TokensPrompt = {"prompt_token_ids": list(tokens)}
         self.llm.llm_engine.add_request(str(self.count), prompt, params, lora_request=adapter)
         return str(self.count)
 
     def _step_until(self, done: Callable[[], bool]) -> None:
         """Run the engine, every request of it, and keep what is finished."""
+        from vllm.outputs import RequestOutput
         from vllm.v1.engine.exceptions import EngineDeadError
 
         while not done():
             try:
-                outputs: list[Any] = self.llm.llm_engine.step()
+                outputs = self.llm.llm_engine.step()
             except EngineDeadError:
                 if self.config.runtime.backend == "ray":
                     os._exit(engine_core.CORE_DIED)  # without its core it can do nothing; its death is what the driver sees
                 raise
-            self.outputs.update((o.request_id, o) for o in outputs if o.finished)
+            self.outputs.update((o.request_id, o) for o in outputs if isinstance(o, RequestOutput) and o.finished)
 
     def _collect(self) -> bool:
         """Move finished completions to their groups, and whole groups to the slice. True where there is one."""
@@ -251,14 +258,15 @@ class VllmEngine:
             self.older.remove(served)
             self._drop(served)
 
-    def _rollout(self, whole: Any, request: SampleRequest, number: int, served: Served) -> Rollout:
+    def _rollout(self, whole: "RequestOutput", request: SampleRequest, number: int, served: Served) -> Rollout:
         output = whole.outputs[0]
         ids = tuple(output.token_ids)
+        said = [step for step in output.logprobs or () if step is not None]  # as many as tokens: they are asked for
         return rollout_of(
             request,
             number,
             completion_ids=ids,
-            logprobs=tuple(step[token].logprob for step, token in zip(output.logprobs, ids, strict=True)),
+            logprobs=tuple(step[token].logprob for step, token in zip(said, ids, strict=True)),
             text=output.text,
             finish=FinishReason.STOP if output.finish_reason == "stop" else FinishReason.LENGTH,
             version=served.version,
@@ -289,7 +297,7 @@ class VllmEngine:
         found = self._canary_values(served.requests[sampling])
         return check_canary(adapter, sampling, found, self.base_gap, self.config.runtime.canary_tolerance)
 
-    def _canary_values(self, lora: Any) -> tuple[float, ...]:
+    def _canary_values(self, lora: "LoRARequest | None") -> tuple[float, ...]:
         """Log-probabilities of the canary's completion under an adapter (None: the base), groups going on meanwhile."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -299,5 +307,7 @@ class VllmEngine:
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
         name = self._add(tuple(tokens), params, lora)
         self._step_until(lambda: name in self.outputs)
-        steps = self.outputs.pop(name).prompt_logprobs[len(prompt_ids) :]
-        return tuple(step[token].logprob for step, token in zip(steps, completion_ids, strict=True))
+        steps = self.outputs.pop(name).prompt_logprobs
+        assert steps is not None  # they are asked for
+        said = [step for step in steps[len(prompt_ids) :] if step is not None]
+        return tuple(step[token].logprob for step, token in zip(said, completion_ids, strict=True))

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING
 
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 CORE_DIED = 70  # exit code of an engine's process whose core process is gone
 PATIENCE_S = 6  # for the core to end by itself
@@ -30,7 +33,7 @@ def tie_core() -> None:
     _replace(EngineCoreProc, "run_engine_core", run_core)
 
 
-def run_core(*args: Any, **options: Any) -> None:
+def run_core(*args: object, **options: object) -> None:
     """What the core process runs: vLLM's own function, once it is tied to its parent."""
     parent = parent_process()
     tied = ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
@@ -47,7 +50,7 @@ def run_core(*args: Any, **options: Any) -> None:
     _stock.get("run_engine_core", EngineCoreProc.run_engine_core)(*args, **options)
 
 
-def run_worker(*args: Any, **options: Any) -> None:
+def run_worker(*args: object, **options: object) -> None:
     """What a worker process of the core runs; vLLM ties it to the core."""
     from vllm.v1.executor.multiproc_executor import WorkerProc
 
@@ -55,30 +58,30 @@ def run_worker(*args: Any, **options: Any) -> None:
     _stock.get("worker_main", WorkerProc.worker_main)(*args, **options)
 
 
-def _replace(owner: Any, name: str, ours: Callable[..., None]) -> None:
+def _replace(owner: type, name: str, ours: Callable[..., None]) -> None:
     if name not in _stock:
         _stock[name] = getattr(owner, name)
         setattr(owner, name, staticmethod(ours))
 
 
 @contextmanager
-def together(llm: Any) -> Iterator[None]:
+def together(llm: "LLM") -> Iterator[None]:
     """Requests that are added inside begin in one step, also where the core runs beside this process. Nothing else may run.
 
     Which requests share a step shows in the last bits of their log-probabilities, and so in those of the adapter.
     """
-    client = llm.llm_engine.engine_core
-    if not hasattr(client, "call_utility"):  # the core is in this process, and steps when it is told to
+    call = getattr(llm.llm_engine.engine_core, "call_utility", None)
+    if call is None:  # the core is in this process, and steps when it is told to
         yield
         return
-    client.call_utility("pause_scheduler", "keep", False)
+    call("pause_scheduler", "keep", False)
     try:
         yield
     finally:
-        client.call_utility("resume_scheduler")
+        call("resume_scheduler")
 
 
-def end_with_core(llm: Any) -> Callable[[], None]:
+def end_with_core(llm: "LLM") -> Callable[[], None]:
     """End this process as soon as the core process of `llm` is gone: its death is what the driver sees.
 
     Returns what ends the core in peace, with its shared memory, and leaves this process alone.

@@ -9,10 +9,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from actors.planning.known_models import KNOWN
 from vgrout.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 SPLIT_BY_INPUT = ("o_proj", "down_proj", "c_proj", "dense", "dense_4h_to_h", "fc2")  # the others are split by their outputs
 
@@ -75,7 +79,7 @@ def shape_of(path: str) -> ModelShape:
     return measure(read_config(path), path)
 
 
-def read_config(path: str) -> Any:
+def read_config(path: str) -> "PreTrainedConfig":
     """The transformers config of `model.path`, from this machine alone. Raises UserError."""
     from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
@@ -108,14 +112,14 @@ def read_config(path: str) -> Any:
         raise UserError(str(file), _line(error), "a config that transformers can read") from None
 
 
-def measure(config: Any, where: str = "config") -> ModelShape:
+def measure(config: "PreTrainedConfig", where: str = "config") -> ModelShape:
     """Build the model on the meta device and count. Raises UserError where transformers has no causal language model of it."""
     import torch
     from transformers import AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(config)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"model.path {where}", _line(error), "a config of a causal language model") from None
     text = config.get_text_config()
@@ -128,7 +132,7 @@ def measure(config: Any, where: str = "config") -> ModelShape:
     first = [(n, m) for n, m in model.named_modules() if _is_norm(m) and _layer_of(n) == "0"]
     norms = sum(_norm_width(n, m, heads, kv_heads, head_dim) for n, m in first)
     mlp, kept = _mlp_width(text, model)
-    embedding = model.get_input_embeddings().weight.numel()
+    embedding = model.get_input_embeddings().get_parameter("weight").numel()
     tied = head is not None and head.weight is model.get_input_embeddings().weight
     return ModelShape(
         layers=layers, hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=head_dim, vocabulary=text.vocab_size,
@@ -137,13 +141,13 @@ def measure(config: Any, where: str = "config") -> ModelShape:
     )  # fmt: skip
 
 
-def _linears(model: Any) -> Iterator[tuple[str, Any]]:
+def _linears(model: "PreTrainedModel") -> Iterator[tuple[str, "nn.Linear"]]:
     from torch import nn
 
     return ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear))
 
 
-def _is_norm(module: Any) -> bool:
+def _is_norm(module: "nn.Module") -> bool:
     return type(module).__name__.endswith("Norm") and hasattr(module, "weight")
 
 
@@ -152,15 +156,16 @@ def _layer_of(name: str) -> str:
     return next((part for part in name.split(".") if part.isdigit()), "")
 
 
-def _norm_width(name: str, module: Any, heads: int, kv_heads: int, head_dim: int) -> int:
+def _norm_width(name: str, module: "nn.Module", heads: int, kv_heads: int, head_dim: int) -> int:
     """Features per token that a norm takes. One of queries or keys with a head's width is applied to every head."""
-    width, leaf = (0 if module.weight is None else module.weight.numel()), name.rsplit(".", 1)[-1]
+    width = sum(p.numel() for own, p in module.named_parameters(recurse=False) if own == "weight")
+    leaf = name.rsplit(".", 1)[-1]
     if leaf.startswith("q_") and width == head_dim:
         return width * heads
     return width * kv_heads if leaf.startswith("k_") and width == head_dim else width
 
 
-def _mlp_width(text: Any, model: Any) -> tuple[int, int]:
+def _mlp_width(text: "PreTrainedConfig", model: "PreTrainedModel") -> tuple[int, int]:
     """(features of the MLP, features kept) of one layer, from its Linear modules or from its experts."""
     if active := getattr(text, "num_experts_per_tok", None):
         width = active * (getattr(text, "moe_intermediate_size", None) or text.intermediate_size)
@@ -174,7 +179,7 @@ def _mlp_width(text: Any, model: Any) -> tuple[int, int]:
     return width, into + width
 
 
-def _idle(text: Any, model: Any) -> int:
+def _idle(text: "PreTrainedConfig", model: "PreTrainedModel") -> int:
     """Parameters of the experts that a token does not go to."""
     experts = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None)
     active = getattr(text, "num_experts_per_tok", None)

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 SIGNAL = signal.SIGUSR1
 
@@ -31,7 +31,7 @@ def stack_file(pid: int) -> Path:
     return Path(tempfile.gettempdir()) / f"vgrout-stacks-{pid}"
 
 
-def listen() -> Any:
+def listen() -> TextIO:
     """From now on this process answers SIGUSR1 with its stacks, in its own file. Keep the returned file open."""
     path = stack_file(os.getpid())
     file = path.open("w")
@@ -44,7 +44,7 @@ def watched(kind: type) -> type:
     """The class `kind` for an actor process, which listens and can say where it is."""
 
     class Watched(kind):
-        def __init__(self, *args: Any, **options: Any) -> None:
+        def __init__(self, *args: object, **options: object) -> None:
             self._stacks = listen()
             super().__init__(*args, **options)
 

@@ -6,7 +6,8 @@ Invariant: training ids, validation ids and test ids are disjoint, and a problem
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from actors.engines.protocol import Canary
 from actors.rollouts.input_check import check_pairs, check_positions, control_tokens, over_long, refuse
@@ -37,7 +38,7 @@ class World:
     validation_ids: list[int]
     test_ids: list[int]
     pairs: list[Pair]
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     prompt_limit: int
     demonstrations: dict[int, list[Demonstration]]
     taught_ids: list[int]
@@ -106,7 +107,7 @@ def load_world(config: Config) -> World:
 
 
 def _demonstrations(
-    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: Any
+    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: PreTrainedTokenizerBase
 ) -> dict[int, list[Demonstration]]:
     """The teacher's rollouts by training problem; empty without a teacher.
 

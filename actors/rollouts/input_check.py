@@ -6,7 +6,8 @@ that are left out are counted by split. Nothing is drawn at random.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from learner.model import encode_completion, encode_prompt
 from sandbox.problems.load import Finding
@@ -29,7 +30,11 @@ class Long:
 
 
 def over_long(
-    config: Config, tokenizer: Any, splits: Mapping[str, Sequence[int]], problems: dict[int, Problem], modes: dict[int, Mode]
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Mapping[str, Sequence[int]],
+    problems: dict[int, Problem],
+    modes: dict[int, Mode],
 ) -> list[Long]:
     """All problems above rollout.prompt_limit, in their splits' order, each with its longest hint."""
     hint_free = {Mode.GT_ONLY} if config.rollout.hint_free_share else set()
@@ -43,7 +48,7 @@ def over_long(
     return found
 
 
-def check_pairs(config: Config, tokenizer: Any, pairs: Sequence[Pair], positions: int) -> None:
+def check_pairs(config: Config, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], positions: int) -> None:
     """Raise UserError for pairs that no band can be cross-fitted on, or that are longer than the model's positions."""
     if config.gate.rule != "pinned" and len(pairs) < 2:
         raise UserError(f"data.pairs {config.data.pairs}", f"{len(pairs)} pair in use", "at least 2, to cross-fit the band on")
@@ -70,12 +75,12 @@ def refuse(long: Sequence[Long], limit: int) -> None:
         raise UserError("data", f"{len(long)} prompts above the limit: {listed}", wanted)
 
 
-def longest_prompt(tokenizer: Any, problem: Problem, modes: Iterable[Mode]) -> int:
+def longest_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, modes: Iterable[Mode]) -> int:
     """Tokens of a problem's prompt with the longest of the hints of `modes`."""
     return max(len(encode_prompt(tokenizer, render(problem, mode))) for mode in modes)
 
 
-def control_tokens(tokenizer: Any, problems: Iterable[Problem], prefix: str = "") -> list[Finding]:
+def control_tokens(tokenizer: PreTrainedTokenizerBase, problems: Iterable[Problem], prefix: str = "") -> list[Finding]:
     """Problems whose text holds one of the tokenizer's control tokens, which the model would read as such."""
     tokens = sorted(set(tokenizer.all_special_tokens))
     return [

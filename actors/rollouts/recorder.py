@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from actors.rollouts.dataset import World
 from actors.rollouts.groups import Taught, taught
+from learner.learner import UpdateResult
+from learner.model import decode
 from vgrout.config import Config
 from vgrout.rates import by_mode
 from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
@@ -67,8 +68,8 @@ class Recorder:
     def __init__(self, config: Config, world: World, run: RunDir) -> None:
         self.config, self.world, self.run = config, world, run
 
-    def update(self, update: int, batch: GradedRollouts, result: Any, extra: Row) -> Row:
-        """Record an update that is done (`result`: the learner's UpdateResult); returns its line of metrics.jsonl."""
+    def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
+        """Record an update that is done; returns its line of metrics.jsonl."""
         teacher = taught(self.config, self.world, groups(batch))
         modes = self.world.modes
         counts = {
@@ -96,7 +97,7 @@ class Recorder:
             said.pop("rollout_id", None)
             ids, group = row.pop("prompt_ids"), row["group"]
             if group not in prompts:
-                prompts[group], row["prompt_ids"] = self.world.tokenizer.decode(ids), ids
+                prompts[group], row["prompt_ids"] = decode(self.world.tokenizer, ids, control_tokens=True), ids
             row |= {"update": update, "prompt": prompts[group], **said}
         return rows
 

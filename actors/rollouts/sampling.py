@@ -1,7 +1,5 @@
 """Sample requests of groups, and rollouts to grading jobs and back, in an order that no engine or grader changes."""
 
-from typing import Any
-
 from actors.journal.journal import Graded
 from actors.ray_cluster.calls import Pending, finish_all
 from actors.ray_cluster.workers import Workers
@@ -57,9 +55,8 @@ def grade(workers: Workers, world: World, rollouts: list[Rollout]) -> GradedRoll
     """Grade rollouts on all graders, in order."""
     jobs, count = grade_jobs(world, rollouts), len(workers.graders)
     pending = [grader.grade(jobs[i::count]) for i, grader in enumerate(workers.graders)]
-    verdicts: list[Any] = [None] * len(jobs)
-    for i, share in enumerate(finish_all(pending)):
-        verdicts[i::count] = share
+    shares = finish_all(pending)
+    verdicts = [shares[i % count][i // count] for i in range(len(jobs))]
     return GradedRollouts(rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
 
 

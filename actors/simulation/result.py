@@ -5,7 +5,6 @@ part sum to 1 with its idle time.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from vgrout.rows import Row
 
@@ -95,5 +94,5 @@ def _counts(deaths: dict[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in deaths.items()) or "none"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,6 @@ import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from actors.async_run import messages as e
 from actors.simulation.engine import SimulatedEngine
@@ -66,6 +65,9 @@ class Answer:
     seconds: float = 0.0
 
 
+Happening = e.Tick | Crash | Partition | Answer
+
+
 class Simulation:
     """A Carrier (drive.py) of one point of a scenario."""
 
@@ -84,7 +86,7 @@ class Simulation:
         self.deaths: Counter[str] = Counter()
         self.work = Work(scenario, point.config)
         self.driver_s, self.heard, self.last_update = 0.0, 0, 0.0
-        self._queue: list[tuple[float, int, Any]] = []
+        self._queue: list[tuple[float, int, Happening]] = []
         self._number = itertools.count()
         self._at(1.0, e.Tick())
         for fault in (*scenario.crash, *scenario.partition):
@@ -144,7 +146,7 @@ class Simulation:
             case e.Forget() | e.End():
                 pass
 
-    def _at(self, when: float, what: Any) -> None:
+    def _at(self, when: float, what: Happening) -> None:
         heapq.heappush(self._queue, (when, next(self._number), what))
 
     def _call(self, name: str, event: e.Event, activity: Activity, seconds: float) -> None:
@@ -171,7 +173,7 @@ class Simulation:
         seconds, whole, aborted = engine.advance(self.config.runtime.slice_s / factor)  # the slice is of the driver's clock
         self._call(name, e.Advanced(name, whole, aborted), Activity.DECODE, seconds)
 
-    def _happens(self, what: Any) -> list[e.Event]:
+    def _happens(self, what: Happening) -> list[e.Event]:
         match what:
             case e.Tick():
                 self._at(self.clock + 1, what)

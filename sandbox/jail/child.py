@@ -185,7 +185,7 @@ def _find_run_tests(source: str) -> tuple[str, bool] | None:
     return None
 
 
-def _runs(call: Callable[[], Any]) -> bool:
+def _runs(call: Callable[[], object]) -> bool:
     try:
         call()
     except BaseException:

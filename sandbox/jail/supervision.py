@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sandbox.jail import wire
 from sandbox.jail.program import Program
@@ -62,7 +62,7 @@ class Supervision:
     """One program under supervision."""
 
     def __init__(
-        self, channel: socket.socket, run: dict[str, Any], program: Program, read: Read, listen: Listen, deadline_s: float
+        self, channel: socket.socket, run: wire.Message, program: Program, read: Read, listen: Listen, deadline_s: float
     ) -> None:
         """`run` goes to the zygote as it is. `listen` gets stdout as it comes; `read` gets the result file at the end."""
         self.channel, self.read, self.listen = channel, read, listen
@@ -75,7 +75,7 @@ class Supervision:
         self.open: dict[int, Listen] = {}
         self._launch(run, program)
 
-    def _launch(self, run: dict[str, Any], program: Program) -> None:
+    def _launch(self, run: wire.Message, program: Program) -> None:
         payload = os.memfd_create("program")
         pipes = [os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for _ in range(3)]
         takers = (self._on_stdout, self._on_stderr, self._on_status)
@@ -112,7 +112,7 @@ class Supervision:
         end = self.cause or (End.SIGNALLED if code < 0 else End.EXITED)
         return Ended(end, code, 1e3 * (time.monotonic() - self.started), bytes(self.status), bytes(self.stdout))
 
-    def _step(self) -> dict[str, Any] | None:
+    def _step(self) -> wire.Message | None:
         """Wait for output, the end or the deadline; return the zygote's report once it is there."""
         poller = select.poll()
         for descriptor in [*self.open, self.channel.fileno()]:
@@ -141,7 +141,7 @@ class Supervision:
         if time.monotonic() > self.deadline:
             self._kill(End.TIMEOUT)
 
-    def _reply(self) -> tuple[dict[str, Any], list[int]]:
+    def _reply(self) -> tuple[wire.Message, list[int]]:
         reply = wire.receive(self.channel)
         if reply is None:
             raise EOFError("the zygote died")

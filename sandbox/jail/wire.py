@@ -8,16 +8,17 @@ import json
 import socket
 from typing import Any
 
+Message = dict[str, Any]  # what JSON carries
 MAX_MESSAGE = 1 << 16
 MAX_DESCRIPTORS = 5
 
 
-def send(channel: socket.socket, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+def send(channel: socket.socket, message: Message, descriptors: list[int] | None = None) -> None:
     """Send one message. Raises OSError where the other side is gone."""
     socket.send_fds(channel, [json.dumps(message).encode()], descriptors or [])
 
 
-def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
     """Return (message, descriptors), or None at the end. The caller owns the descriptors. Raises OSError."""
     data, descriptors, _, _ = socket.recv_fds(channel, MAX_MESSAGE, MAX_DESCRIPTORS)
     return (json.loads(data), list(descriptors)) if data else None

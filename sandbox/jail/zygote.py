@@ -15,7 +15,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 # -P and -S leave only the standard library on the path; the project's own folder is there for these imports alone.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -69,7 +69,7 @@ def _leave(scratch: Path) -> None:
         scratch.rmdir()
 
 
-def _serve(channel: socket.socket, run: dict[str, Any], descriptors: list[int], level: jail.Level, limits: jail.Limits) -> None:
+def _serve(channel: socket.socket, run: wire.Message, descriptors: list[int], level: jail.Level, limits: jail.Limits) -> None:
     """Fork one program, wait for its end or the trusted side's, bury all descendants, report."""
     parent = os.getpid()
     try:

@@ -6,10 +6,13 @@ oracle can compare every one of them. What does not split raises Unsplit with th
 
 import ast
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sandbox.jail.values import BadValue, encode
 from vgrout.records import Case
+
+T = TypeVar("T")
 
 
 class Unsplit(ValueError):
@@ -86,7 +89,7 @@ def literal(node: ast.expr) -> Any:
     raise Unsplit(f"not a literal: {ast.unparse(node)[:80]}")
 
 
-def _hashed(build: Any) -> Any:
+def _hashed(build: Callable[[], T]) -> T:
     try:
         return build()
     except TypeError as error:

@@ -7,7 +7,6 @@ ids are unique within a file. Everything else is a Finding, and `load` refuses a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sandbox.problems.asserts import Unsplit, split_asserts
 from sandbox.problems.prompts import render
@@ -132,11 +131,11 @@ def _parse(where: str, row: Row) -> tuple[Problem | None, list[Finding]]:
     return Problem(row["id"], messages, entry, row["setup_code"], row["canonical_solution"], tuple(cases)), []
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: object) -> bool:
     return type(value) is int and 1 <= value <= MAX_ID
 
 
-def _is_chat(value: Any) -> bool:
+def _is_chat(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) > 0
@@ -146,11 +145,11 @@ def _is_chat(value: Any) -> bool:
     )
 
 
-def _is_tests(value: Any) -> bool:
+def _is_tests(value: object) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(isinstance(one, str) for one in value)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 

@@ -6,7 +6,6 @@ wrong (see tiny_demos), so that it is to the tiny base model what a hard problem
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from vgrout.rows import Row
 
@@ -106,7 +105,7 @@ def combinations() -> list[Combination]:
     return list(distinct.values())
 
 
-def answer(combination: Combination, nums: list[int]) -> Any:
+def answer(combination: Combination, nums: list[int]) -> object:
     """What the combination's own solution returns for `nums`. Raises ValueError or IndexError where nothing is kept."""
     scope: Row = {"nums": nums}
     exec(f"v = {kept(combination)}\nresult = {combination.aggregate.code}", scope)

@@ -7,11 +7,10 @@ Invariant: all findings of all files are printed, not the first; the exit code i
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from sandbox.problems.load import Finding
 from vgrout.errors import UserError
-from vgrout.records import Mode
+from vgrout.records import Mode, Problem
 from vgrout_cli.commands import data_check_pairs as check_pairs_command
 from vgrout_cli.commands import data_fetch as fetch_data
 from vgrout_cli.commands.help_texts import ABOUT
@@ -83,7 +82,7 @@ def _check(args: argparse.Namespace) -> int:
     return 2 if findings else 0
 
 
-def _measured(preset: Path, splits: list[tuple[Path, list[Any]]]) -> list[Finding]:
+def _measured(preset: Path, splits: list[tuple[Path, list[Problem]]]) -> list[Finding]:
     """Prompts that are too long for a preset, with the longest of its hints, and control tokens in their text."""
     from actors.rollouts.input_check import control_tokens, longest_prompt
     from learner.model import load_tokenizer

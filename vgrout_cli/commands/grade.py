@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl, write_whole
@@ -81,12 +81,12 @@ def _read_jobs(path: Path, problems: dict[int, Problem], default: Mode) -> list[
     return jobs
 
 
-def _check(where: str, value: Any, good: bool, expected: str) -> None:
+def _check(where: str, value: object, good: bool, expected: str) -> None:
     if not good:
         raise UserError(where, "nothing" if value is None else repr(value)[:60], expected)
 
 
-def _mode(where: str, text: Any) -> Mode:
+def _mode(where: str, text: object) -> Mode:
     _check(where, text, isinstance(text, str) and text in set(Mode), f"one of {MODES}")
     return Mode(text)
 

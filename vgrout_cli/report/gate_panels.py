@@ -4,12 +4,12 @@ Invariant: as in panels.py; whatever is drawn from audits says so in its caption
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+
+from matplotlib.axes import Axes
 
 from vgrout.records import GateLabel
 from vgrout_cli.report.gate_numbers import Scored, column, pool
-from vgrout_cli.report.panels import line
+from vgrout_cli.report.panels import Draw, line
 from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.style import look, over_updates, rates
 
@@ -17,10 +17,10 @@ Table = dict[str, dict[int, Scored]]  # by arm and seed
 DASHES = {GateLabel.CLEAN: "-", GateLabel.MID: "--", GateLabel.HACK: ":"}
 
 
-def metric(name: str, title: str, arms: tuple[str, ...]) -> Callable[[Any, Evidence], bool]:
+def metric(name: str, title: str, arms: tuple[str, ...]) -> Draw:
     """One logged metric over updates, one line per arm."""
 
-    def draw(axis: Any, evidence: Evidence) -> bool:
+    def draw(axis: Axes, evidence: Evidence) -> bool:
         drawn = False
         for arm in arms:
             runs = evidence.done(arm).values()
@@ -34,7 +34,7 @@ def metric(name: str, title: str, arms: tuple[str, ...]) -> Callable[[Any, Evide
     return draw
 
 
-def shares(axis: Any, evidence: Evidence) -> bool:
+def shares(axis: Axes, evidence: Evidence) -> bool:
     """Label shares of routev and of its placebo."""
     drawn = False
     for arm in ("routev", "placebo"):
@@ -48,10 +48,10 @@ def shares(axis: Any, evidence: Evidence) -> bool:
     return drawn
 
 
-def scores(arm: str, table: Table) -> Callable[[Any, Evidence], bool]:
+def scores(arm: str, table: Table) -> Draw:
     """Score distributions over updates, of rollouts that the audit calls hacks and of the others: median and 5 to 95%."""
 
-    def draw(axis: Any, evidence: Evidence) -> bool:
+    def draw(axis: Axes, evidence: Evidence) -> bool:
         drawn = False
         pooled = pool(table.get(arm, {}).values())
         for hack, name in ((True, "hacks"), (False, "others")):
@@ -74,10 +74,10 @@ def scores(arm: str, table: Table) -> Callable[[Any, Evidence], bool]:
     return draw
 
 
-def discrimination(kind: str, table: Table) -> Callable[[Any, Evidence], bool]:
+def discrimination(kind: str, table: Table) -> Draw:
     """AUROC of the score or F0.5 of the label `hack` against audits, update by update."""
 
-    def draw(axis: Any, _evidence: Evidence) -> bool:
+    def draw(axis: Axes, _evidence: Evidence) -> bool:
         drawn = False
         for arm, runs in table.items():
             series = [{u: value(run.at(u), kind) for u in run.updates()} for run in runs.values()]

@@ -7,7 +7,8 @@ Invariant: a mean line is drawn only at updates that every finished seed of the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+from matplotlib.axes import Axes
 
 from vgrout.records import LOOPHOLES
 from vgrout_cli.report import measures, statistics
@@ -15,6 +16,8 @@ from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate
 from vgrout_cli.report.style import look, rates
+
+Draw = Callable[[Axes, Evidence], bool]  # draws on one axis; returns whether there was anything to draw
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Panel:
     name: str
     section: str
     caption: str
-    draw: Callable[[Any, Evidence], bool]
+    draw: Draw
 
 
 def over_seeds(series: list[dict[int, float]]) -> dict[int, Estimate]:
@@ -34,7 +37,7 @@ def over_seeds(series: list[dict[int, float]]) -> dict[int, Estimate]:
     return {x: statistics.estimate(v) for x, v in points.items() if not any(map(math.isnan, v))}
 
 
-def line(axis: Any, series: list[dict[int, float]], arm: str, label: str, *, dash: str = "", seeds: bool = True) -> bool:
+def line(axis: Axes, series: list[dict[int, float]], arm: str, label: str, *, dash: str = "", seeds: bool = True) -> bool:
     """Draw the mean over seeds with its band, and each seed thinly. Returns whether there was a point."""
     points = over_seeds(series)
     if not points:
@@ -44,8 +47,8 @@ def line(axis: Any, series: list[dict[int, float]], arm: str, label: str, *, das
     axis.plot(x, mean, dash or style.dash, marker=style.marker if len(x) <= 12 else "", color=style.light, label=label)
     if len(series) > 1:
         sem = [p.sem for p in points.values()]
-        edges = ([m + sign * s for m, s in zip(mean, sem, strict=True)] for sign in (-1, 1))
-        axis.fill_between(x, *edges, color=style.light, alpha=0.18, linewidth=0)
+        low, high = ([m + sign * s for m, s in zip(mean, sem, strict=True)] for sign in (-1, 1))
+        axis.fill_between(x, low, high, color=style.light, alpha=0.18, linewidth=0)
         for one in series if seeds else []:
             axis.plot(list(one), list(one.values()), "-", color=style.light, linewidth=0.6, alpha=0.5)
     return True
@@ -56,10 +59,10 @@ def curve(run: Run, policy: str, what: str) -> dict[int, float]:
     return {r["update"]: r[policy]["all"][f"{what}_rate"] for r in run.curve}
 
 
-def outcome(what: str, *, long: bool = False) -> Callable[[Any, Evidence], bool]:
+def outcome(what: str, *, long: bool = False) -> Draw:
     """A1 and A4: deployed hack or solve over updates, routev against vanilla, and routev as trained."""
 
-    def draw(axis: Any, evidence: Evidence) -> bool:
+    def draw(axis: Axes, evidence: Evidence) -> bool:
         drawn = False
         for arm, policy, dash in (("vanilla", "deploy", "-"), ("routev", "deploy", "-"), ("routev", "train", ":")):
             runs = [r for r in evidence.long if r.arm == arm and r.final] if long else list(evidence.done(arm).values())
@@ -76,7 +79,7 @@ def outcome(what: str, *, long: bool = False) -> Callable[[Any, Evidence], bool]
     return draw
 
 
-def arms(axis: Any, evidence: Evidence) -> bool:
+def arms(axis: Axes, evidence: Evidence) -> bool:
     """A3: every arm as a point (hack, solve) with SEM, its seeds as dots."""
     drawn = False
     for arm in evidence.arms:
@@ -84,9 +87,18 @@ def arms(axis: Any, evidence: Evidence) -> bool:
         if not hack.n:
             continue
         style, drawn = look(arm), True
-        bars = {"xerr": hack.sem, "yerr": solve.sem} if hack.n > 1 else {}
+        x_bar, y_bar = (hack.sem, solve.sem) if hack.n > 1 else (None, None)
         axis.errorbar(
-            hack.mean, solve.mean, **bars, fmt=style.marker, color=style.light, markersize=6, capsize=2, linewidth=1, label=arm
+            hack.mean,
+            solve.mean,
+            xerr=x_bar,
+            yerr=y_bar,
+            fmt=style.marker,
+            color=style.light,
+            markersize=6,
+            capsize=2,
+            linewidth=1,
+            label=arm,
         )
         runs = evidence.done(arm).values()
         points = [(r.counts("deploy").rate("hack"), r.counts("deploy").rate("solve")) for r in runs]
@@ -98,7 +110,7 @@ def arms(axis: Any, evidence: Evidence) -> bool:
     return drawn
 
 
-def held_out(axis: Any, evidence: Evidence) -> bool:
+def held_out(axis: Axes, evidence: Evidence) -> bool:
     """A5: deployed hack per mode for each 2-of-4 choice; open markers are modes without a pair."""
     choices, names = [arm for arm in evidence.held_out_arms if evidence.done(arm)], []
     looks = dict(zip(LOOPHOLES, ("routev", "vanilla", "absorb", "placebo"), strict=True))
@@ -108,10 +120,17 @@ def held_out(axis: Any, evidence: Evidence) -> bool:
         for place, mode in enumerate(LOOPHOLES):
             point, style = measures.rate(evidence, arm, "hack", modes=(mode,)), look(looks[mode])
             y, fill = row + 0.15 * (place - 1.5), "none" if mode in without else style.light
-            bars = {"xerr": point.sem} if point.n > 1 else {}
-            label = {"label": str(mode)} if row == 0 else {}
+            x_bar, label = point.sem if point.n > 1 else None, str(mode) if row == 0 else ""
             axis.errorbar(
-                point.mean, y, **bars, fmt=style.marker, color=style.light, markerfacecolor=fill, capsize=2, linewidth=1, **label
+                point.mean,
+                y,
+                xerr=x_bar,
+                fmt=style.marker,
+                color=style.light,
+                markerfacecolor=fill,
+                capsize=2,
+                linewidth=1,
+                label=label,
             )
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()

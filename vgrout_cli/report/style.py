@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vgrout.files import write_whole
 from vgrout.rows import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 INK = "#1d232b"
 GRID = "#b9c0c8"
@@ -49,7 +54,7 @@ def look(name: str) -> Look:
     return LOOKS.get(name, OTHER)
 
 
-STYLE: dict[Any, Any] = {
+STYLE: "dict[RcKeyType, object]" = {
     "font.size": 9, "axes.titlesize": 9.5, "axes.titleweight": "bold", "legend.fontsize": 7.5, "svg.fonttype": "none",
     "svg.hashsalt": "vgrout", "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -59,7 +64,7 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def canvas(panels: int = 1) -> Iterator[tuple[Any, list[Any]]]:
+def canvas(panels: int = 1) -> Iterator[tuple["Figure", list["Axes"]]]:
     """A figure with panels side by side in the one style, as (figure, axes); draw and save inside the block."""
     import matplotlib
 
@@ -74,30 +79,30 @@ def canvas(panels: int = 1) -> Iterator[tuple[Any, list[Any]]]:
             plt.close(figure)
 
 
-def svg(figure: Any) -> str:
+def svg(figure: "Figure") -> str:
     """The figure as SVG text, without a date."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
 
-def png(figure: Any) -> bytes:
+def png(figure: "Figure") -> bytes:
     """The figure as PNG bytes on white."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return data.getvalue()
 
 
-def rates(axis: Any, title: str) -> None:
+def rates(axis: "Axes", title: str) -> None:
     """Make an axis one of rates over updates."""
     over_updates(axis, title)
     axis.set_ylim(-0.02, 1.02)
 
 
-def over_updates(axis: Any, title: str) -> None:
+def over_updates(axis: "Axes", title: str) -> None:
     """Make an axis one over updates, with whole ticks."""
     axis.set(title=title, xlabel="updates")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)
 
 
 def draw_curves(curves: dict[str, list[Row]], path: Path) -> None:

@@ -4,8 +4,8 @@ Invariant: nothing is chosen by hand. It is the first group in training order, o
 mode without such a group says so. Texts are verbatim.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from vgrout.files import read_jsonl
 from vgrout.records import LOOPHOLES
@@ -46,7 +46,7 @@ def traces(evidence: Evidence) -> dict[str, Trace | None]:
     return dict.fromkeys(LOOPHOLES)
 
 
-def _first(source: str, rollouts: Any, audits: dict[str, Row]) -> dict[str, Trace | None]:
+def _first(source: str, rollouts: Iterable[Row], audits: dict[str, Row]) -> dict[str, Trace | None]:
     found: dict[str, Trace | None] = dict.fromkeys(LOOPHOLES)
     group: dict[str, tuple[Row, Row]] = {}
     current = None

@@ -6,7 +6,6 @@ where it is data, is equal, or a UserError names the run and the field.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.records import Mode
@@ -36,7 +35,7 @@ def check_own(job: Job) -> None:
 
 def check_seed(jobs: list[Job]) -> None:
     """Compare the existing runs of one seed with each other. Raises UserError naming run and field."""
-    seen: dict[str, tuple[Any, Path]] = {}
+    seen: dict[str, tuple[object, Path]] = {}
     for path in (job.path for job in jobs if (job.path / "run.json").is_file()):
         for field, value in _decisive(path, RunDir.open(path).about()).items():
             other, first = seen.setdefault(field, (value, path))
@@ -67,6 +66,6 @@ def _decisive(path: Path, about: Row) -> Row:
     return kept | facts
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."

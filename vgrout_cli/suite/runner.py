@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from vgrout.progress import duration
 from vgrout.run_directory import RunDir
@@ -64,7 +65,7 @@ class Runner:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _on_signal(self, signum: int, _frame: Any) -> None:
+    def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
         """The first is handed on; a second kills (checkpoints are whole at any moment)."""
         for child in self.children:
             child.process.send_signal(signal.SIGKILL if self.stop else signal.SIGINT)
@@ -151,7 +152,7 @@ def _this_code_first() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(CODE), *([old] if old else [])])}
 
 
-def _die_with(parent: int) -> Any:
+def _die_with(parent: int) -> Callable[[], None]:
     """What a child does before it becomes `vgrout train`: ask the kernel to be killed when the suite ends."""
 
     def before_exec() -> None:

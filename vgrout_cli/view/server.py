@@ -5,8 +5,8 @@ asked for this machine by its own name (a page elsewhere cannot reach it by a re
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -87,7 +87,7 @@ def query_of(request: Request) -> Query:
     )
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """JSON without NaN: a number that is not finite becomes null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -100,7 +100,7 @@ def app(paths: list[Path]) -> Starlette:
     """The application over the run directories at and below `paths`."""
     runs = Runs(paths)
 
-    async def answer(request: Request, ask: Any) -> Response:
+    async def answer(request: Request, ask: Callable[[RunView], object]) -> Response:
         view = runs.view(request)
         if view is None:
             return JSONResponse({"error": "no such run"}, 404)
