@@ -112,9 +112,9 @@ def failed_start(config: Config, learner: Learner, engine: EngineClass) -> Line:
 def kill_lines(config: Config, pairs: list[Pair], cuda: bool) -> Iterator[Line]:
     """An engine actor under Ray is killed from outside: it is gone, and its memory free, within BACK_S."""
     from actors.ray_cluster.workers import start_workers
-    from actors.rollouts.dataset import canary_of, load_world
+    from actors.rollouts.dataset import canary_of, load_dataset
 
-    workers = start_workers(config, canary_of(load_world(config)), pairs=pairs)
+    workers = start_workers(config, canary_of(load_dataset(config)), pairs=pairs)
     try:
         where, held = workers.whereabouts()["engine-0"], used_bytes(cuda)
         os.kill(where.pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 from actors.planning.adapter_slots import slots
 from actors.ray_cluster.calls import finish_all
 from actors.ray_cluster.workers import Workers, start_workers
-from actors.rollouts.dataset import World, canary_of, load_world
+from actors.rollouts.dataset import Dataset, canary_of, load_dataset
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from learner.checkpoint import read_adapter
@@ -58,19 +58,19 @@ class Exam:
     novel: bool = False
 
 
-def exam_ids(world: World, exam: Exam) -> list[int]:
+def exam_ids(dataset: Dataset, exam: Exam) -> list[int]:
     """The problem ids of an exam, ascending. Raises UserError where there are none."""
-    ids = {"test": world.test_ids, "validation": world.validation_ids, "train": world.train_ids}[exam.split]
+    ids = {"test": dataset.test_ids, "validation": dataset.validation_ids, "train": dataset.train_ids}[exam.split]
     if exam.ids is not None:
         ids = sorted(set(ids) & set(exam.ids))
     if exam.novel:
-        ids = [i for i in ids if not novel.clashes(world.problems[i])]
+        ids = [i for i in ids if not novel.clashes(dataset.problems[i])]
     if not ids:
         raise UserError("--split", f"{exam.name} (0 problems)", "a split with problems (data.validation sets the slice)")
     return ids
 
 
-def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
+def questions(config: Config, dataset: Dataset, exam: Exam) -> list[SampleRequest]:
     """Two requests per problem, one per policy, with the same seeds (and the same for every run)."""
     count = config.eval.samples
     return [
@@ -78,32 +78,32 @@ def questions(config: Config, world: World, exam: Exam) -> list[SampleRequest]:
             group=i,
             first=place * count,
             problem_id=i,
-            mode=world.modes[i],
-            prompt_ids=world.prompt(i, novel=exam.novel),
+            mode=dataset.modes[i],
+            prompt_ids=dataset.prompt(i, novel=exam.novel),
             sampling=sampling,
             seeds=tuple(stream(config.eval.seed, "eval", i, k) for k in range(count)),
             temperature=config.eval.temperature,
             max_new_tokens=config.rollout.max_new_tokens,
         )
-        for i in exam_ids(world, exam)
+        for i in exam_ids(dataset, exam)
         for place, sampling in enumerate(Sampling)
     ]
 
 
-def ask(workers: Workers, world: World, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
+def ask(workers: Workers, dataset: Dataset, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
     """Sample both policies of several versions side by side, and grade them: one batch per version."""
-    requests = questions(config, world, exam)
+    requests = questions(config, dataset, exam)
     count = len(workers.engines)
     shares = finish_all([engine.compare(adapters, requests[i::count]) for i, engine in enumerate(workers.engines)])
     answers = [in_order(requests, [share[k] for share in shares]) for k in range(len(adapters))]
-    return [_graded(workers, world, exam, rollouts) for rollouts in answers]
+    return [_graded(workers, dataset, exam, rollouts) for rollouts in answers]
 
 
-def _graded(workers: Workers, world: World, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
+def _graded(workers: Workers, dataset: Dataset, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
     if not exam.novel:
-        return grade(workers, world, rollouts)
+        return grade(workers, dataset, rollouts)
     renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
-    return dataclasses.replace(grade(workers, world, renamed), rollouts=rollouts)
+    return dataclasses.replace(grade(workers, dataset, renamed), rollouts=rollouts)
 
 
 def scheduled(run: RunDir, config: Config) -> list[int]:
@@ -114,32 +114,32 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
 
 def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[Row]:
     """Score checkpoints on parts of their own: one record per version, see `score`."""
-    world = load_world(config)
+    dataset = load_dataset(config)
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
     config = dataclasses.replace(config, runtime=runtime)
-    workers = start_workers(config, canary_of(world))
+    workers = start_workers(config, canary_of(dataset))
     try:
-        return score(run, config, world, workers, versions, exam)
+        return score(run, config, dataset, workers, versions, exam)
     finally:
         workers.close()
 
 
-def score(run: RunDir, config: Config, world: World, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:
+def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:
     """Score checkpoints on live workers: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
     As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
     the audits of each policy beside it), and takes a record that is already there for the same adapter and number of samples
     as it is.
     """
-    exam_ids(world, exam)  # refused before anything is sampled
+    exam_ids(dataset, exam)  # refused before anything is sampled
     progress = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions))
     records = {v: record for v in versions if (record := _existing(run, v, config, exam))}
     missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
         adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
-        for adapter, batch in zip(adapters, ask(workers, world, config, exam, adapters), strict=True):
+        for adapter, batch in zip(adapters, ask(workers, dataset, config, exam, adapters), strict=True):
             record = records[adapter.version] = _written(run, config, adapter, exam, batch)
             rates = record["deploy"]["all"]
             progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")

@@ -14,7 +14,7 @@ from actors.ray_cluster import kill_points
 from actors.ray_cluster.calls import WorkerDied, finish, finish_all
 from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
-from actors.rollouts.dataset import World
+from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
 from actors.rollouts.sampling import grade, in_order, join, requests_for, start_generating
 from vgrout.config import Config
@@ -28,10 +28,10 @@ from vgrout.signals import Interrupted, RunStopped, stop_signals
 class Driver:
     """One training run, from its first or its next update to its last."""
 
-    def __init__(self, config: Config, world: World, workers: Workers, run: RunDir, past: Past) -> None:
+    def __init__(self, config: Config, dataset: Dataset, workers: Workers, run: RunDir, past: Past) -> None:
         """`past`: what the journal knows beyond the checkpoint that the learner was put back to."""
-        self.config, self.world, self.workers, self.run_dir = config, world, workers, run
-        self.recorder, self.journal = Recorder(config, world, run), Journal(run.path / "journal.bin")
+        self.config, self.dataset, self.workers, self.run_dir = config, dataset, workers, run
+        self.recorder, self.journal = Recorder(config, dataset, run), Journal(run.path / "journal.bin")
         self.groups = dict(past.groups)  # graded since the last checkpoint: replayed after a death, not sampled again
         self.deaths: Counter[str] = Counter()
         self.where: dict[str, Whereabouts] = {}
@@ -71,28 +71,28 @@ class Driver:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
-        result = finish(self.workers.learner.update(samples_for(self.config, self.world, batch)))
+        result = finish(self.workers.learner.update(samples_for(self.config, self.dataset, batch)))
         clock.lap("update_s")
         canary_gap = self._publish(update + 1)
         clock.lap("publish_s")
         laps = clock.laps
-        flow = {
+        idle = {
             "canary_gap": canary_gap,
             "staleness": {"0": self.config.rollout.prompts},
             "rollout_wait_s": round(laps.get("generate_s", 0) + laps.get("grade_s", 0), 4),
             "backpressure_s": round(laps["update_s"] + laps["publish_s"], 4),
         }
-        return self.recorder.update(update, batch, result, {**flow, **laps})
+        return self.recorder.update(update, batch, result, {**idle, **laps})
 
     def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
         """Let the engines and graders make the batch of an update, and journal it."""
-        requests = requests_for(self.config, self.world, self._ordinals(update))
+        requests = requests_for(self.config, self.dataset, self._ordinals(update))
         pending = start_generating(self.workers, requests)
         kill_points.reach("generate", update, self._whereabouts())
         rollouts = in_order(requests, finish_all(pending))
         self.watchdog.moved()
         clock.lap("generate_s")
-        batch = grade(self.workers, self.world, rollouts)
+        batch = grade(self.workers, self.dataset, rollouts)
         self.watchdog.moved()
         clock.lap("grade_s")
         self._journal(update, batch)

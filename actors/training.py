@@ -14,7 +14,7 @@ from actors.journal.journal import Past, read
 from actors.model_card import model_card
 from actors.ray_cluster.calls import finish
 from actors.ray_cluster.workers import Workers, start_workers
-from actors.rollouts.dataset import World, canary_of, data_digests, load_world
+from actors.rollouts.dataset import Dataset, canary_of, data_digests, load_dataset
 from actors.rollouts.recorder import Recorder
 from actors.sync_driver import Driver, restore
 from learner.checkpoint import read_adapter
@@ -39,7 +39,7 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
     check_model_path(config.model.path)
-    world = load_world(config)
+    world = load_dataset(config)
     fractions = reference_fractions(config)
     workers = start_workers(config, canary_of(world), pairs=world.pairs, fractions=fractions)
     try:
@@ -60,7 +60,7 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
     return run
 
 
-def _drive(config: Config, world: World, workers: Workers, run: RunDir, first: int, past: Past) -> None:
+def _drive(config: Config, world: Dataset, workers: Workers, run: RunDir, first: int, past: Past) -> None:
     if config.runtime.mode == "sync":
         return Driver(config, world, workers, run, past).run(first)
     from actors.async_run.ray_executor import stream_run
@@ -70,7 +70,7 @@ def _drive(config: Config, world: World, workers: Workers, run: RunDir, first: i
     return stream_run(config, world, workers, run, past)
 
 
-def world_facts(config: Config, world: World) -> dict[str, object]:
+def world_facts(config: Config, world: Dataset) -> dict[str, object]:
     """What run.json says of the data: digests, splits and the partition."""
     return {
         "digests": data_digests(config),
@@ -82,7 +82,7 @@ def world_facts(config: Config, world: World) -> dict[str, object]:
     }
 
 
-def order_digest(config: Config, world: World) -> str:
+def order_digest(config: Config, world: Dataset) -> str:
     """SHA-256 over problem and sampling seeds of the first ORDER_GROUPS groups: equal for all arms of a seed."""
     seed, count = config.seed, config.rollout.samples
     groups = [

@@ -46,8 +46,8 @@ def cpu_ms_per_group(folder: Path, samples: int, tokens: int) -> float:
     rollout = SimpleNamespace(prompts=GROUPS, hint_free_share=0.0, samples=samples)
     config = SimpleNamespace(seed=0, teacher=SimpleNamespace(until=0), rollout=rollout)
     modes = dict.fromkeys(range(320), Mode.SENTINEL)
-    world = SimpleNamespace(modes=modes, train_ids=list(modes), tokenizer=SimpleNamespace(decode=str))
-    recorder = Recorder(config, world, RunDir(folder))  # type: ignore[arg-type]
+    dataset = SimpleNamespace(modes=modes, train_ids=list(modes), tokenizer=SimpleNamespace(decode=lambda ids, **_: str(ids)))
+    recorder = Recorder(config, dataset, RunDir(folder))  # type: ignore[arg-type]
     journal = Journal(folder / "journal.bin")
     began = time.process_time()
     for one in groups:

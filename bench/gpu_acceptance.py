@@ -14,7 +14,7 @@ import torch
 from actors.planning.gpu_memory import learner_terms
 from actors.planning.model_shape import read_config, shape_of
 from bench.memory import random_base, small
-from learner.acceptance import Line, Outcome, learner_lines, page
+from learner.acceptance import CheckStatus, Line, learner_lines, page
 from vgrout import pairs
 from vgrout.config import Config, load
 
@@ -52,7 +52,7 @@ def main() -> int:
         with random_base(read_config(args.shape) if cuda else small(), dtype, "cuda" if cuda else "cpu") as folder:
             lines = lines_of(config, str(folder))
     print(page(lines))
-    return 1 if any(line.outcome is Outcome.FAIL for line in lines) else 0
+    return 1 if any(line.outcome is CheckStatus.FAIL for line in lines) else 0
 
 
 if __name__ == "__main__":

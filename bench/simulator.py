@@ -27,9 +27,9 @@ def measure(rounds: int, short: bool) -> list[Series]:
     for _ in range(rounds):
         for point in chosen:
             began = time.perf_counter()
-            flow = simulate(scenario, point)
-            speed[point.config.runtime.engines].append(flow.events / (time.perf_counter() - began))
-            busy[point.config.runtime.engines].append(100 * flow.driver_busy)
+            result = simulate(scenario, point)
+            speed[point.config.runtime.engines].append(result.events / (time.perf_counter() - began))
+            busy[point.config.runtime.engines].append(100 * result.driver_busy)
     return [
         *(Series("simulator", f"{n} engines", "events/s", tuple(v)) for n, v in speed.items()),
         *(Series("driver busy with calls, simulated", f"{n} engines", "% of one core", tuple(v[:1])) for n, v in busy.items()),

@@ -63,11 +63,11 @@ def wait_for(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def train(setting: str, seed: int, folder: Path, arm: str, updates: int) -> Result:
-    """One run. At the moment of its first publish, when all parts are up, engine and learner are pinned."""
-    out, moments, log = folder / "run", folder / "moments", folder / "log.txt"
+    """One run. When it first publishes, and so all parts are up, engine and learner are pinned."""
+    out, points, log = folder / "run", folder / "points", folder / "log.txt"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was not finished
-    moments.mkdir(parents=True)
-    (moments / "hold-publish-0").touch()
+    points.mkdir(parents=True)
+    (points / "hold-publish-0").touch()
     sets = [*SETS, *SETTINGS[setting], f"train.updates={updates}", f"train.checkpoint_every={updates}"]
     command = [
         sys.executable,
@@ -87,16 +87,16 @@ def train(setting: str, seed: int, folder: Path, arm: str, updates: int) -> Resu
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*command, *(f"--set={text}" for text in sets)],
-            env={**environment, "VGROUT_MOMENTS": str(moments)}, stdout=file, stderr=file,
+            env={**environment, "VGROUT_KILL_POINTS": str(points)}, stdout=file, stderr=file,
         )  # fmt: skip
         try:
-            wait_for(moments / "publish-0", process, log)
-            pids = json.loads((moments / "publish-0").read_text())
+            wait_for(points / "publish-0", process, log)
+            pids = json.loads((points / "publish-0").read_text())
             cores = sorted(os.sched_getaffinity(0))
             pin(pids["learner"], cores[0])
             pin(pids["engine-0"], cores[1])
             start = time.monotonic()
-            (moments / "hold-publish-0").unlink()
+            (points / "hold-publish-0").unlink()
             while (out / "metrics.jsonl").read_bytes().count(b"\n") < updates and process.poll() is None:
                 time.sleep(0.1)
             end = time.monotonic()

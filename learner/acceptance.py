@@ -25,7 +25,7 @@ from vgrout.records import GateLabel, Pair, Sample, Sampling
 GROWTH = 0.01  # of the peak memory from the second update to the fourth
 
 
-class Outcome(StrEnum):
+class CheckStatus(StrEnum):
     """What became of one check."""
 
     PASS = "pass"
@@ -38,24 +38,24 @@ class Line:
     """One line of the acceptance page: what was looked at, the outcome, and its number or reason."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckStatus
     found: str
 
 
 def judged(name: str, ok: bool, found: str) -> Line:
     """A line that passes or fails."""
-    return Line(name, Outcome.PASS if ok else Outcome.FAIL, found)
+    return Line(name, CheckStatus.PASS if ok else CheckStatus.FAIL, found)
 
 
 def not_here(name: str, why: str) -> Line:
     """A line that this machine cannot show."""
-    return Line(name, Outcome.NOT_HERE, why)
+    return Line(name, CheckStatus.NOT_HERE, why)
 
 
 def page(lines: list[Line]) -> str:
     """The lines as a page, with a count at its end."""
     width = max(len(line.name) for line in lines)
-    counts = ", ".join(f"{sum(line.outcome is o for line in lines)} {o}" for o in Outcome)
+    counts = ", ".join(f"{sum(line.outcome is o for line in lines)} {o}" for o in CheckStatus)
     return "\n".join([*(f"{line.name:<{width}}  {line.outcome:<8}  {line.found}" for line in lines), counts])
 
 

@@ -39,7 +39,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Limits:
+class HealthLimits:
     """Seconds without an answer until a part is SUSPECT and DEAD, restarts per part, and the floor."""
 
     suspect_s: float
@@ -51,7 +51,7 @@ class Limits:
 class Fleet:
     """All parts of one kind. They begin STALE: up, nothing loaded."""
 
-    def __init__(self, names: Iterable[str], limits: Limits, current: int = 0) -> None:
+    def __init__(self, names: Iterable[str], limits: HealthLimits, current: int = 0) -> None:
         self.members = {name: Member() for name in names}
         self.limits, self.current = limits, current
         # Indexes: with hundreds of parts, no event may cost a walk over all of them.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from actors.async_run import messages as e
 from actors.async_run.group_ledger import Ledger
-from actors.async_run.health import Fleet, Limits
+from actors.async_run.health import Fleet, HealthLimits
 from actors.async_run.scheduler import Pace, Stream
 from actors.journal.journal import Past
 from vgrout.config import Config
@@ -66,9 +66,9 @@ def new_stream(config: Config, engines: list[str], graders: list[str], checkpoin
     )
     return Stream(
         pace,
-        Fleet(engines, Limits(r.suspect_s, r.dead_s, r.restarts, r.engine_floor), current=-1),
-        Fleet(graders, Limits(grading, grading, r.restarts, 1)),
-        Fleet([e.LEARNER], Limits(NEVER, NEVER, r.restarts, 1)),  # an update takes what it takes; the watchdog looks on
+        Fleet(engines, HealthLimits(r.suspect_s, r.dead_s, r.restarts, r.engine_floor), current=-1),
+        Fleet(graders, HealthLimits(grading, grading, r.restarts, 1)),
+        Fleet([e.LEARNER], HealthLimits(NEVER, NEVER, r.restarts, 1)),  # an update takes what it takes; the watchdog looks on
         ledger,
         checkpoint=checkpoint,
         replay=past.batches,

@@ -199,7 +199,7 @@ class Forget:
     keys: tuple[Key, ...]
 
 
-class Outcome(StrEnum):
+class EndReason(StrEnum):
     """Why the driver ended."""
 
     DONE = "done"
@@ -211,7 +211,7 @@ class Outcome(StrEnum):
 class End:
     """The run is over; `why` is for people."""
 
-    outcome: Outcome
+    outcome: EndReason
     why: str = ""
 
 

@@ -23,7 +23,7 @@ from actors.ray_cluster import kill_points
 from actors.ray_cluster.calls import Pending, first_line
 from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
-from actors.rollouts.dataset import World
+from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import Recorder, samples_for
 from actors.rollouts.sampling import grade_jobs, join, requests_for
 from learner.learner import UpdateResult
@@ -39,24 +39,24 @@ from vgrout.signals import Interrupted, RunStopped, StopFlag, stop_signals
 T = TypeVar("T")
 
 
-def stream_run(config: Config, world: World, workers: Workers, run: RunDir, past: Past) -> None:
+def stream_run(config: Config, dataset: Dataset, workers: Workers, run: RunDir, past: Past) -> None:
     """Train asynchronously, from the run's newest whole checkpoint (which the learner has been put back to) to the end.
 
     Raises Interrupted after SIGINT or SIGTERM, RunStopped below the floor of engines.
     """
-    recorder = Recorder(config, world, run)
+    recorder = Recorder(config, dataset, run)
     checkpoint, state, _ = run.newest_whole()
     stream = new_stream(config, workers.engine_names, workers.grader_names, checkpoint, state, past)
     where: dict[str, Whereabouts] = {}
     runtime = config.runtime
     with stop_signals(runtime.stop_s) as flag, Watchdog(runtime.watchdog_s, run.path, where) as watchdog:
-        carrier = RayCarrier(config, world, workers, run, recorder, past, flag, watchdog, where)
+        carrier = RayCarrier(config, dataset, workers, run, recorder, past, flag, watchdog, where)
         carrier.journal.resume(stream.next_update)
         end = drive(stream, carrier)
         carrier.close()
-    if end.outcome is e.Outcome.FLOOR:
+    if end.outcome is e.EndReason.FLOOR:
         raise RunStopped(end.why)
-    if end.outcome is e.Outcome.STOPPED and flag.signum:
+    if end.outcome is e.EndReason.STOPPED and flag.signum:
         raise Interrupted(flag.signum)
 
 
@@ -71,9 +71,9 @@ class Awaited:
 class RayCarrier:
     """Real workers. What groups weigh (rollouts, rewards, audits) stays here; decisions see only their keys."""
 
-    def __init__(self, config: Config, world: World, workers: Workers, run: RunDir, recorder: Recorder, past: Past,
+    def __init__(self, config: Config, dataset: Dataset, workers: Workers, run: RunDir, recorder: Recorder, past: Past,
                  flag: StopFlag, watchdog: Watchdog, where: dict[str, Whereabouts]) -> None:  # fmt: skip
-        self.config, self.world, self.workers, self.run_dir, self.recorder = config, world, workers, run, recorder
+        self.config, self.dataset, self.workers, self.run_dir, self.recorder = config, dataset, workers, run, recorder
         self.journal = Journal(run.path / "journal.bin")
         self.sampled: dict[Key, list[Rollout]] = {}
         self.graded: dict[Key, Graded] = dict(past.groups)
@@ -129,7 +129,7 @@ class RayCarrier:
                 kill_points.reach("publish", version, self.where)
             case e.Grade(grader, key):
                 rollouts = self.sampled[key]
-                call = self.workers.grader(grader).grade(grade_jobs(self.world, rollouts))
+                call = self.workers.grader(grader).grade(grade_jobs(self.dataset, rollouts))
                 self._expect(call, grader, lambda verdicts: self._grade_done(grader, key, rollouts, verdicts))
             case e.Update(update, keys, replay, stats):
                 self._update(update, keys, replay, stats)
@@ -187,7 +187,7 @@ class RayCarrier:
         raise error
 
     def _advance(self, engine: str, groups: tuple[Key, ...], version: int) -> None:
-        work = [Group(k, tuple(requests_for(self.config, self.world, range(k.ordinal, k.ordinal + 1)))) for k in groups]
+        work = [Group(k, tuple(requests_for(self.config, self.dataset, range(k.ordinal, k.ordinal + 1)))) for k in groups]
         call = self.workers.engine(engine).advance(work, self.config.runtime.slice_s)
         self._expect(call, engine, lambda result: self._advance_done(engine, result))
         for key in groups:
@@ -217,7 +217,7 @@ class RayCarrier:
             self.progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
             return [e.Updated(update + 1)]
 
-        self._expect(self.workers.learner.update(samples_for(self.config, self.world, batch)), e.LEARNER, done)
+        self._expect(self.workers.learner.update(samples_for(self.config, self.dataset, batch)), e.LEARNER, done)
 
     def _published(self, adapter: Pending[AdapterVersion], version: int) -> list[e.Event]:
         self.adapter = adapter

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actors.async_run.flow_metrics import Meter
 from actors.async_run.group_ledger import Ledger, Stage
 from actors.async_run.health import Fleet
 from actors.async_run.messages import (
@@ -27,13 +26,13 @@ from actors.async_run.messages import (
     Died,
     Drop,
     End,
+    EndReason,
     Event,
     Forget,
     Grade,
     Graded,
     Load,
     Loaded,
-    Outcome,
     Publish,
     Published,
     Rejected,
@@ -48,13 +47,15 @@ from actors.async_run.messages import (
     Updated,
 )
 from actors.async_run.staleness import room
+from actors.async_run.wait_metrics import WaitMetrics
 from vgrout.group_records import Dropped, Key, Reason, TakenBatch
 from vgrout.rows import Row
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What bounds the flow: groups per update, updates of the run, staleness, checkpoint interval, groups on one engine."""
+    """The limits that the scheduler keeps: groups per update, updates of the run, staleness, checkpoint interval, groups on an
+    engine."""
 
     prompts: int
     updates: int
@@ -93,11 +94,11 @@ class Stream:
         self.checkpointing = False
         self.stopping: StopAsked | None = None
         self.ended: End | None = None
-        self.meter = Meter(list(engines.members))
+        self.waits = WaitMetrics(list(engines.members))
 
     def begin(self, now: float) -> list[Action]:
         """The first actions. `engines` must be started and STALE."""
-        self.meter.learner_idle(now)
+        self.waits.learner_idle(now)
         for name in self.graders.members:
             self.graders.loaded(name, 0)
         return self._dispatch(now)
@@ -128,7 +129,7 @@ class Stream:
                 self._answered(engine, self.idle_engines)
                 self.rejections[engine] = 0
                 self.engines.loaded(engine, version)
-                self.meter.canary_gap = max(self.meter.canary_gap, gap)
+                self.waits.canary_gap = max(self.waits.canary_gap, gap)
             case Rejected(engine, version, why):
                 self._answered(engine, self.idle_engines)
                 self.rejections[engine] += 1
@@ -149,7 +150,7 @@ class Stream:
             case Restored():
                 self.learning = Learning.IDLE
                 self.to_replay = deque(self.taken)
-                self.meter.learner_idle(now)
+                self.waits.learner_idle(now)
             case Died(name, why):
                 return self._died(name, why)
             case Started(name):
@@ -168,7 +169,7 @@ class Stream:
     def _updated(self, version: int, now: float) -> list[Action]:
         self.fleets[LEARNER].answered(LEARNER)
         self.learning = Learning.IDLE
-        self.meter.learner_idle(now)
+        self.waits.learner_idle(now)
         if self.replaying:
             self.to_replay.popleft()
         self.version = max(self.version, version)  # a replay may end with an update that was never finished before
@@ -200,7 +201,7 @@ class Stream:
             self.idle_engines.pop(name, None)
             self.held.pop(name, None)
             self.rejections[name] = 0
-            self.meter.engine_gone(name)
+            self.waits.engine_gone(name)
             lost = (self.ledger.lose(e.ordinal, e.attempt, Reason.ENGINE_LOST) for e in self.ledger.running_on(name))
             actions += self._drops(d for d in lost if d)
         else:
@@ -212,7 +213,7 @@ class Stream:
             return [*actions, Restart(name, why)]
         if fleet.below_floor():
             left = f"restarted {fleet.limits.restarts} times, {fleet.limits.floor} needed"
-            return [*actions, *self._end(Outcome.FLOOR, f"{name} died ({why}); {left}")]
+            return [*actions, *self._end(EndReason.FLOOR, f"{name} died ({why}); {left}")]
         return [*actions, Retire(name, why)]
 
     def _started(self, name: str) -> list[Action]:
@@ -231,14 +232,14 @@ class Stream:
     def _drops(self, dropped: Iterable[Dropped]) -> list[Action]:
         actions: list[Action] = []
         for d in dropped:
-            self.meter.dropped[d.reason] += 1
+            self.waits.dropped[d.reason] += 1
             actions.append(Drop(d))
         return actions
 
-    def _end(self, outcome: Outcome, why: str = "") -> list[Action]:
+    def _end(self, outcome: EndReason, why: str = "") -> list[Action]:
         self.ended = End(outcome, why)
         # A run that can be resumed keeps its open groups open: they are sampled again.
-        left = self.ledger.end() if outcome is Outcome.DONE else []
+        left = self.ledger.end() if outcome is EndReason.DONE else []
         return [*self._drops(left), self.ended]
 
     def _dispatch(self, now: float) -> list[Action]:
@@ -275,9 +276,9 @@ class Stream:
         if self.checkpoint != self.version:
             return self._checkpoint()
         if self.version == self.pace.updates:
-            return self._end(Outcome.DONE)
+            return self._end(EndReason.DONE)
         # Groups that a grader has are journaled when it is done with them; the next process finds them there.
-        return [] if self.grading else self._end(Outcome.STOPPED)
+        return [] if self.grading else self._end(EndReason.STOPPED)
 
     def _start_update(self, batch: TakenBatch, replay: bool, now: float) -> Action:
         self.learning = Learning.UPDATING
@@ -287,7 +288,7 @@ class Stream:
     def _stats(self, now: float) -> Row:
         stages = {"queue_ready": Stage.READY, "queue_sampled": Stage.SAMPLED, "queue_running": Stage.RUNNING}
         depth = {name: self.ledger.count(stage) for name, stage in stages.items()}
-        return {"engines_healthy": len(self.engines.serving()), **depth, **self.meter.read(now)}
+        return {"engines_healthy": len(self.engines.serving()), **depth, **self.waits.read(now)}
 
     def _to_engines(self, now: float) -> list[Action]:
         actions: list[Action] = []
@@ -305,11 +306,11 @@ class Stream:
             elif self.engines.serves(name):
                 groups = self._admit(name, share)
                 if not groups and not self.ledger.load_of(name):
-                    self.meter.engine_idle(name, now)
+                    self.waits.engine_idle(name, now)
                     self.held[name] = self.idle_engines.pop(name)
                     continue
                 actions.append(Advance(name, groups, self.engines.version(name)))
-                self.meter.engine_busy(name, now)
+                self.waits.engine_busy(name, now)
             else:
                 continue
             del self.idle_engines[name]

@@ -29,7 +29,7 @@ from vgrout.teacher_file import Demonstration
 
 
 @dataclass(frozen=True)
-class World:
+class Dataset:
     """Problems by id, their modes, the ids of the three splits, and what a teacher has shown of which training problems."""
 
     problems: dict[int, Problem]
@@ -41,7 +41,7 @@ class World:
     tokenizer: PreTrainedTokenizerBase
     prompt_limit: int
     demonstrations: dict[int, list[Demonstration]]
-    taught_ids: list[int]
+    teacher_covered_ids: list[int]
     dropped: dict[str, list[int]]  # problems above the prompt limit by split, where data.over_limit is "drop"
 
     def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ class World:
         return ids
 
 
-def load_world(config: Config) -> World:
+def load_dataset(config: Config) -> Dataset:
     """Read problems and pairs, check the splits, partition each split evenly over the loopholes.
 
     Raises UserError for a bad file, splits or pairs that overlap (by id or by normalised prompt), or a validation slice that
@@ -91,7 +91,7 @@ def load_world(config: Config) -> World:
     for warning in control_tokens(tokenizer, problems.values()):
         print(f"vgrout: {warning}", file=sys.stderr, flush=True)
     shown = _demonstrations(config, train_ids, modes, tokenizer)
-    return World(
+    return Dataset(
         problems=problems,
         modes=modes,
         train_ids=train_ids,
@@ -101,7 +101,7 @@ def load_world(config: Config) -> World:
         tokenizer=tokenizer,
         prompt_limit=config.rollout.prompt_limit,
         demonstrations=shown,
-        taught_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
+        teacher_covered_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
         dropped=dropped,
     )
 
@@ -129,9 +129,9 @@ def _demonstrations(
     return found
 
 
-def canary_of(world: World) -> Canary:
+def canary_of(dataset: Dataset) -> Canary:
     """The fixed text by which engines check an adapter: prompt and clean side of the first pair, as the learner has it."""
-    side = tokenize_pairs(world.tokenizer, world.pairs[:1]).clean[0]
+    side = tokenize_pairs(dataset.tokenizer, dataset.pairs[:1]).clean[0]
     return side.prompt_ids, side.completion_ids
 
 

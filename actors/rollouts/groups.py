@@ -9,7 +9,7 @@ ordinal // prompts, whichever update takes it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from actors.rollouts.dataset import World
+from actors.rollouts.dataset import Dataset
 from learner.model import encode_completion
 from vgrout.config import Config
 from vgrout.problem_order import problem_at
@@ -20,7 +20,7 @@ from vgrout.teacher_file import Demonstration
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherRollout:
     """One teacher rollout in its group."""
 
     id: str
@@ -53,39 +53,39 @@ class Taught:
         return {**vars(self), "logprobs": [], **nobody, "author": Author.TEACHER}
 
 
-def shown(config: Config, world: World, ordinal: int) -> tuple[int, Mode]:
+def shown(config: Config, dataset: Dataset, ordinal: int) -> tuple[int, Mode]:
     """(problem id, mode that its prompt discloses and its grader has) of a group."""
     update = ordinal // config.rollout.prompts
-    ids = world.taught_ids if update < config.teacher.until else world.train_ids
+    ids = dataset.teacher_covered_ids if update < config.teacher.until else dataset.train_ids
     problem_id = problem_at(ids, ordinal, config.seed)
     hint_free = rng(config.seed, "hint_free", update, problem_id).random() < config.rollout.hint_free_share
-    return problem_id, Mode.GT_ONLY if hint_free else world.modes[problem_id]
+    return problem_id, Mode.GT_ONLY if hint_free else dataset.modes[problem_id]
 
 
-def demonstrations(config: Config, world: World, ordinal: int) -> list[Demonstration]:
+def demonstrations(config: Config, dataset: Dataset, ordinal: int) -> list[Demonstration]:
     """A group's demonstrations: `per_prompt`, or as many as its problem has for what is shown."""
     if ordinal // config.rollout.prompts >= config.teacher.until:
         return []
-    problem_id, mode = shown(config, world, ordinal)
-    rows = [d for d in world.demonstrations[problem_id] if d.fits(mode, world.modes[problem_id])]
+    problem_id, mode = shown(config, dataset, ordinal)
+    rows = [d for d in dataset.demonstrations[problem_id] if d.fits(mode, dataset.modes[problem_id])]
     return rng(config.seed, "teacher", ordinal).sample(rows, min(config.teacher.per_prompt, len(rows)))
 
 
-def taught(config: Config, world: World, ordinals: Iterable[int]) -> list[Taught]:
+def teacher_rollouts(config: Config, dataset: Dataset, ordinals: Iterable[int]) -> list[TeacherRollout]:
     """The teacher's rollouts of groups; in each group they come after its students."""
     rollouts = []
     for ordinal in ordinals:
-        rows = demonstrations(config, world, ordinal)
-        problem_id, mode = shown(config, world, ordinal)
+        rows = demonstrations(config, dataset, ordinal)
+        problem_id, mode = shown(config, dataset, ordinal)
         for index, one in enumerate(rows, config.rollout.samples - len(rows)):
             rollouts.append(
-                Taught(
+                TeacherRollout(
                     id=f"{ordinal}-{index}",
                     group=ordinal,
                     problem_id=problem_id,
                     mode=mode,
-                    prompt_ids=world.prompt(problem_id, mode),
-                    completion_ids=encode_completion(world.tokenizer, one.completion),
+                    prompt_ids=dataset.prompt(problem_id, mode),
+                    completion_ids=encode_completion(dataset.tokenizer, one.completion),
                     text=one.completion,
                     reward=one.reward,
                     cached=one.where,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.rollouts.dataset import World
-from actors.rollouts.groups import Taught, taught
+from actors.rollouts.dataset import Dataset
+from actors.rollouts.groups import TeacherRollout, teacher_rollouts
 from learner.learner import UpdateResult
 from learner.model import decode
 from vgrout.config import Config
@@ -52,9 +52,9 @@ def sample_of(rollout: Rollout, reward: float) -> Sample:
     )
 
 
-def samples_for(config: Config, world: World, batch: GradedRollouts) -> list[Sample]:
+def samples_for(config: Config, dataset: Dataset, batch: GradedRollouts) -> list[Sample]:
     """What the learner trains on: a batch's graded rollouts, and after them the teacher's of the same groups."""
-    return [*batch.samples(), *(one.sample() for one in taught(config, world, groups(batch)))]
+    return [*batch.samples(), *(one.sample() for one in teacher_rollouts(config, dataset, groups(batch)))]
 
 
 def groups(batch: GradedRollouts) -> list[int]:
@@ -65,13 +65,13 @@ def groups(batch: GradedRollouts) -> list[int]:
 class Recorder:
     """Writes into one run directory."""
 
-    def __init__(self, config: Config, world: World, run: RunDir) -> None:
-        self.config, self.world, self.run = config, world, run
+    def __init__(self, config: Config, dataset: Dataset, run: RunDir) -> None:
+        self.config, self.dataset, self.run = config, dataset, run
 
     def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
         """Record an update that is done; returns its line of metrics.jsonl."""
-        teacher = taught(self.config, self.world, groups(batch))
-        modes = self.world.modes
+        teacher = teacher_rollouts(self.config, self.dataset, groups(batch))
+        modes = self.dataset.modes
         counts = {
             "hint_free": sum(r.mode is Mode.GT_ONLY and modes[r.problem_id] is not Mode.GT_ONLY for r in batch.rollouts),
             "teacher_rollouts": len(teacher),
@@ -83,7 +83,7 @@ class Recorder:
         self.run.append("metrics.jsonl", [metrics])
         return metrics
 
-    def _rows(self, update: int, batch: GradedRollouts, teacher: list[Taught], gated: list[Gated]) -> list[Row]:
+    def _rows(self, update: int, batch: GradedRollouts, teacher: list[TeacherRollout], gated: list[Gated]) -> list[Row]:
         by_id = {g.rollout_id: dict(vars(g)) for g in gated}
         rows = [
             {**vars(rollout), "author": Author.STUDENT, "reward": reward.value}
@@ -97,7 +97,7 @@ class Recorder:
             said.pop("rollout_id", None)
             ids, group = row.pop("prompt_ids"), row["group"]
             if group not in prompts:
-                prompts[group], row["prompt_ids"] = decode(self.world.tokenizer, ids, control_tokens=True), ids
+                prompts[group], row["prompt_ids"] = decode(self.dataset.tokenizer, ids, control_tokens=True), ids
             row |= {"update": update, "prompt": prompts[group], **said}
         return rows
 

@@ -3,7 +3,7 @@
 from actors.journal.journal import Graded
 from actors.ray_cluster.calls import Pending, finish_all
 from actors.ray_cluster.workers import Workers
-from actors.rollouts.dataset import World
+from actors.rollouts.dataset import Dataset
 from actors.rollouts.groups import demonstrations, shown
 from actors.rollouts.recorder import GradedRollouts
 from vgrout.config import Config
@@ -11,12 +11,12 @@ from vgrout.records import GradeJob, Rollout, SampleRequest, Sampling
 from vgrout.seeds import stream
 
 
-def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRequest]:
+def requests_for(config: Config, dataset: Dataset, ordinals: range) -> list[SampleRequest]:
     """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block."""
     r, requests = config.rollout, []
     for ordinal in ordinals:
-        problem_id, mode = shown(config, world, ordinal)
-        students = r.samples - len(demonstrations(config, world, ordinal))
+        problem_id, mode = shown(config, dataset, ordinal)
+        students = r.samples - len(demonstrations(config, dataset, ordinal))
         deploy = round(students * r.deploy_fraction)
         seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(students))
         for sampling, first, stop in ((Sampling.TRAIN, 0, students - deploy), (Sampling.DEPLOY, students - deploy, students)):
@@ -27,7 +27,7 @@ def requests_for(config: Config, world: World, ordinals: range) -> list[SampleRe
                         first=first,
                         problem_id=problem_id,
                         mode=mode,
-                        prompt_ids=world.prompt(problem_id, mode),
+                        prompt_ids=dataset.prompt(problem_id, mode),
                         sampling=sampling,
                         seeds=seeds[first:stop],
                         temperature=r.temperature,
@@ -51,18 +51,18 @@ def in_order(requests: list[SampleRequest], shares: list[list[Rollout]]) -> list
     return sorted(rollouts, key=lambda r: (place[r.group, r.index], r.index))
 
 
-def grade(workers: Workers, world: World, rollouts: list[Rollout]) -> GradedRollouts:
+def grade(workers: Workers, dataset: Dataset, rollouts: list[Rollout]) -> GradedRollouts:
     """Grade rollouts on all graders, in order."""
-    jobs, count = grade_jobs(world, rollouts), len(workers.graders)
+    jobs, count = grade_jobs(dataset, rollouts), len(workers.graders)
     pending = [grader.grade(jobs[i::count]) for i, grader in enumerate(workers.graders)]
     shares = finish_all(pending)
     verdicts = [shares[i % count][i // count] for i in range(len(jobs))]
     return GradedRollouts(rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])
 
 
-def grade_jobs(world: World, rollouts: list[Rollout]) -> list[GradeJob]:
+def grade_jobs(dataset: Dataset, rollouts: list[Rollout]) -> list[GradeJob]:
     """What a grader needs of rollouts."""
-    return [GradeJob(r.id, world.problems[r.problem_id], r.mode, r.text) for r in rollouts]
+    return [GradeJob(r.id, dataset.problems[r.problem_id], r.mode, r.text) for r in rollouts]
 
 
 def join(groups: list[Graded]) -> GradedRollouts:

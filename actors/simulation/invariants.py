@@ -1,4 +1,4 @@
-"""What a simulated world saw of every group, kept apart from the ledger and compared with it. Pure, no I/O.
+"""Checks that a simulated run keeps the driver's promises: an independent record of every group, compared with the ledger.
 
 Invariant: a broken promise of the driver (a group trained twice or too old, a version nobody published, a settled ordinal that
 nothing settled) raises at the moment it happens; `close` proves that every admitted ordinal was consumed once, or dropped with
@@ -6,22 +6,22 @@ a reason, or, where the run did not end well, is still open.
 """
 
 from actors.async_run.group_ledger import Ledger
-from actors.async_run.messages import Outcome
+from actors.async_run.messages import EndReason
 from vgrout.group_records import Dropped, Key
 
 
-class BooksWrong(RuntimeError):
+class InvariantBroken(RuntimeError):
     """The driver broke a promise."""
 
 
 def need(true: bool, promise: str) -> None:
-    """Raise BooksWrong unless `true`."""
+    """Raise InvariantBroken unless `true`."""
     if not true:
-        raise BooksWrong(promise)
+        raise InvariantBroken(promise)
 
 
-class Books:
-    """One run."""
+class InvariantChecker:
+    """The record of one run."""
 
     def __init__(self, prompts: int, max_staleness: int) -> None:
         self.prompts, self.max_staleness = prompts, max_staleness
@@ -71,7 +71,7 @@ class Books:
         need(version == self.disk, f"restored {version}, and {self.disk} is on the disk")
         self.learner = version
 
-    def close(self, outcome: Outcome, ledger: Ledger) -> None:
+    def close(self, outcome: EndReason, ledger: Ledger) -> None:
         """The run is over."""
         taken = [key.ordinal for keys in self.consumed.values() for key in keys]
         final = [d.ordinal for d in self.dropped if d.final]
@@ -80,7 +80,7 @@ class Books:
         need(not set(taken) & set(final), "an ordinal was consumed and dropped")
         need(self._settled() == set(range(ledger.frontier)) | ledger.ahead, "the ledger says otherwise")
         left = {key.ordinal for key in self.wrote} - self._settled()
-        need(outcome is not Outcome.DONE or not left, f"neither consumed nor dropped: {sorted(left)}")
+        need(outcome is not EndReason.DONE or not left, f"neither consumed nor dropped: {sorted(left)}")
 
     def _settled(self) -> set[int]:
         consumed = {key.ordinal for keys in self.consumed.values() for key in keys}

@@ -1,6 +1,6 @@
-"""One simulation from beginning to end, and what it came to.
+"""Run one simulation and sum it up.
 
-Invariant: a Flow is made only of a simulation whose books (books.py) were whole at its end.
+Invariant: a SimulationResult is made only of a simulation that kept all invariants (invariants.py).
 """
 
 from collections import Counter, defaultdict
@@ -10,22 +10,22 @@ from actors.async_run.loop import drive, new_stream
 from actors.journal.journal import Past
 from actors.planning.dry_run import publish_bytes
 from actors.planning.model_shape import shape_of
-from actors.simulation.result import Flow
+from actors.simulation.cluster import Activity, Simulation
+from actors.simulation.result import SimulationResult
 from actors.simulation.scenario import Point, Scenario
-from actors.simulation.world import Activity, Simulation
 
 
-def simulate(scenario: Scenario, point: Point) -> Flow:
-    """Run one point to its end. Raises Stuck, or BooksWrong where the driver broke a promise."""
+def simulate(scenario: Scenario, point: Point) -> SimulationResult:
+    """Run one point to its end. Raises Stuck, or InvariantBroken where the driver broke a promise."""
     simulation = Simulation(scenario, point)
     parts = simulation.engine_names, simulation.grader_names
     stream = new_stream(point.config, *parts, 0, {}, Past({}, [], [], []))
     end = drive(stream, simulation)
-    simulation.books.close(end.outcome, stream.ledger)
-    return _flow(simulation, point, end)
+    simulation.checker.close(end.outcome, stream.ledger)
+    return _result(simulation, point, end)
 
 
-def _flow(s: Simulation, point: Point, end: e.End) -> Flow:
+def _result(s: Simulation, point: Point, end: e.End) -> SimulationResult:
     seconds = s.clock
 
     def shares(names: list[str]) -> dict[str, float]:
@@ -38,26 +38,26 @@ def _flow(s: Simulation, point: Point, end: e.End) -> Flow:
         found = {name: spent / (seconds * len(names)) for name, spent in sorted(total.items())}
         return {**found, "idle": 1 - sum(found.values())}
 
-    books, versions = s.books, len(s.publishes)
+    checker, versions = s.checker, len(s.publishes)
     size = publish_bytes(s.config, shape_of(s.config.model.path))
     publishes, loads = sum(s.publishes.values()) / versions, sum(s.loads.values()) / versions
-    return Flow(
+    return SimulationResult(
         swept=point.swept,
         machines=-(-len(s.engine_names) // s.scenario.engines_per_node),
         engine_count=len(s.engine_names),
         grader_count=len(s.grader_names),
         outcome=end.outcome,
         why=end.why,
-        updates=len(books.consumed),
-        groups=sum(map(len, books.consumed.values())),
+        updates=len(checker.consumed),
+        groups=sum(map(len, checker.consumed.values())),
         seconds=seconds,
         learner=shares([e.LEARNER]),
         engines=shares(s.engine_names),
         graders=shares(s.grader_names),
         driver_busy=s.driver_s / seconds,
         ages=dict(sorted(s.ages.items())),
-        dropped=dict(sorted(Counter(str(d.reason) for d in books.dropped).items())),
-        settled_unconsumed=sum(d.final and d.reason != "run_ended" for d in books.dropped),
+        dropped=dict(sorted(Counter(str(d.reason) for d in checker.dropped).items())),
+        settled_unconsumed=sum(d.final and d.reason != "run_ended" for d in checker.dropped),
         deaths=dict(s.deaths),
         publishes_per_version=publishes,
         loads_per_version=loads,

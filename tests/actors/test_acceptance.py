@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.acceptance import Line, Outcome, judged, learner_lines, not_here, page
+from learner.acceptance import CheckStatus, Line, judged, learner_lines, not_here, page
 from learner.lora2r import Lora2rLinear
 from vgrout import pairs
 from vgrout_cli.commands.accept import tiny
@@ -25,16 +25,16 @@ def lines() -> dict[str, Line]:
 
 def test_the_learners_half_passes_here():
     found = lines()
-    assert {line.outcome for line in found.values()} == {Outcome.PASS, Outcome.NOT_HERE}
+    assert {line.outcome for line in found.values()} == {CheckStatus.PASS, CheckStatus.NOT_HERE}
     assert found["adapter exactly zero at the start"].found.endswith(" 0")
-    assert found["two-rank NCCL"].outcome is Outcome.NOT_HERE
+    assert found["two-rank NCCL"].outcome is CheckStatus.NOT_HERE
 
 
 def test_an_adapter_that_is_not_zero_at_the_start_fails(monkeypatch):
     delta = Lora2rLinear.delta
     monkeypatch.setattr(Lora2rLinear, "delta", lambda self, *a: delta(self, *a) + 1e-3)
     found = lines()
-    assert found["adapter exactly zero at the start"].outcome is Outcome.FAIL
+    assert found["adapter exactly zero at the start"].outcome is CheckStatus.FAIL
 
 
 @pytest.mark.slow

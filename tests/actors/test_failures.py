@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from books import TINY, arguments, books
 from kills import train
+from tiny_run import TINY, arguments, check_journal
 
 from actors.journal.format import HEADER, encode, scan
 from vgrout.config import load
 from vgrout.run_directory import RunDir
 from vgrout.signals import RunStopped
 
-# At staleness 0 no version is skipped: every fault meets the engine, and every moment comes.
+# At staleness 0 no version is skipped: every fault meets the engine, and every point comes.
 HF = ("runtime.engine=hf", "runtime.max_staleness=0", "train.updates=6", "train.checkpoint_every=2")
 
 
@@ -70,7 +70,7 @@ def test_an_adapter_that_is_not_the_learners_is_named_and_never_served(tmp_path,
     assert "version 1: digest" in named[0] and "version 3 (train): canary off" in named[1] and "version 5" in named[2]
     said = capsys.readouterr().err
     assert all(what in said for what in named)
-    books(run.path, 6, 2)
+    check_journal(run.path, 6, 2)
     wrong = set((tmp_path / "digests").read_text().split())
     rows = run.read("rollouts.jsonl")
     assert len(wrong) == 2 and not wrong & {r["digest"] for r in rows}
@@ -106,7 +106,7 @@ def test_a_damaged_run_names_what_is_damaged_and_a_second_sigint_leaves_it_resum
     assert f"damaged record at byte {place}" in said and f"update 3: groups {before[3][0][0]} are not in the journal" in said
     code, said = train(["--resume", str(out)], tmp_path / "third", [])
     assert code == 0, said[-3000:]
-    after, _ = books(out, 6, 2, holes=1)
+    after, _ = check_journal(out, 6, 2, holes=1)
     assert [after[u] for u in range(3)] == [before[u] for u in range(3)]  # what the damage does not touch was replayed
     assert [m["update"] for m in RunDir(out).read("metrics.jsonl")] == list(range(6))
 
@@ -155,5 +155,5 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(tmp_path, d
     ballast.unlink()
     code, said = train(["--resume", str(out)], tmp_path / "second", [])
     assert code == 0, said[-3000:]
-    after, _ = books(out, 6, 2)
+    after, _ = check_journal(out, 6, 2)
     assert after.items() >= before.items()  # every batch that was acknowledged was replayed

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from actors.async_run.health import Fleet, Health, Limits
+from actors.async_run.health import Fleet, Health, HealthLimits
 
-LIMITS = Limits(suspect_s=5, dead_s=20, restarts=2, floor=1)
+LIMITS = HealthLimits(suspect_s=5, dead_s=20, restarts=2, floor=1)
 NAMES = st.sampled_from(["a", "b"])
 
 

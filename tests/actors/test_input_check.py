@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.rollouts.dataset import load_world
+from actors.rollouts.dataset import load_dataset
 from vgrout.config import load
 from vgrout.errors import UserError
 from vgrout_cli.main import main
@@ -70,30 +70,30 @@ def test_every_over_long_problem_is_listed_with_its_tokens(tmp_path):
     ids = [made[n]["id"] for n in (3, 200, len(made) - 1)]
     path = write(tmp_path, made)
     with pytest.raises(UserError) as refused:
-        load_world(load("tiny", sets=[f"data.train={path}"]))
+        load_dataset(load("tiny", sets=[f"data.train={path}"]))
     assert all(f"problem {i} (" in refused.value.found for i in ids) and "data.over_limit" in refused.value.expected
 
 
 def test_dropped_problems_are_counted_and_the_others_keep_their_modes(tmp_path):
     made = changed("train", "over-long")
-    world = load_world(load("tiny", sets=[f"data.train={write(tmp_path, made)}", "data.over_limit=drop"]))
-    whole = load_world(TINY)
+    dataset = load_dataset(load("tiny", sets=[f"data.train={write(tmp_path, made)}", "data.over_limit=drop"]))
+    whole = load_dataset(TINY)
     lost = {made[n]["id"] for n in (3, 200, len(made) - 1)}
-    assert {i for ids in world.dropped.values() for i in ids} == lost and sum(map(len, whole.dropped.values())) == 0
-    assert world.train_ids == [i for i in whole.train_ids if i not in lost] and world.modes == whole.modes
-    assert world.validation_ids == [i for i in whole.validation_ids if i not in lost]
+    assert {i for ids in dataset.dropped.values() for i in ids} == lost and sum(map(len, whole.dropped.values())) == 0
+    assert dataset.train_ids == [i for i in whole.train_ids if i not in lost] and dataset.modes == whole.modes
+    assert dataset.validation_ids == [i for i in whole.validation_ids if i not in lost]
 
 
 def test_a_limit_that_leaves_nothing_and_more_tokens_than_positions_are_refused():
     with pytest.raises(UserError, match="leaves problems to train on"):
-        load_world(load("tiny", sets=["rollout.prompt_limit=5", "data.over_limit=drop"]))
+        load_dataset(load("tiny", sets=["rollout.prompt_limit=5", "data.over_limit=drop"]))
     with pytest.raises(UserError, match="positions"):
-        load_world(load("tiny", sets=["rollout.max_new_tokens=100000"]))
+        load_dataset(load("tiny", sets=["rollout.max_new_tokens=100000"]))
 
 
 def test_one_pair_is_enough_for_a_gate_that_looks_at_none(tmp_path):
     path = write(tmp_path, changed("pairs", "one pair"))
-    assert len(load_world(load("tiny", arm="vanilla", sets=[f"data.pairs={path}"])).pairs) == 1
+    assert len(load_dataset(load("tiny", arm="vanilla", sets=[f"data.pairs={path}"])).pairs) == 1
 
 
 def test_data_check_measures_and_reports_control_tokens(tmp_path, capsys):

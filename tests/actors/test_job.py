@@ -36,23 +36,23 @@ def test_train_as_a_submitted_job(tmp_path):
 @pytest.mark.slow
 def test_three_nodes_one_lost_under_way_and_the_export_fetched(tmp_path):
     """Workers on all three nodes; the node of the learner or of the engine is killed while an update is being sampled."""
-    out, moments = tmp_path / "run", tmp_path / "moments"
-    moments.mkdir()
-    (moments / "hold-generate-1").touch()
+    out, points = tmp_path / "run", tmp_path / "points"
+    points.mkdir()
+    (points / "hold-generate-1").touch()
     sets = ["train.updates=3", "train.checkpoint_every=1", "runtime.engine=hf", "runtime.placement=spread", "lora.rank=8"]
     with ray_nodes(tmp_path, workers=2, cpus=2) as nodes:
-        variables = json.dumps({"env_vars": {"VGROUT_MOMENTS": str(moments)}})
+        variables = json.dumps({"env_vars": {"VGROUT_KILL_POINTS": str(points)}})
         words = ["--submission-id", "three", "--no-wait", "--working-dir", ".", "--runtime-env-json", variables]
         submitted = nodes.job("submit", *words, "--", *train_words(out, *sets))
         assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-        wait_until((moments / "generate-1").exists, nodes)
-        pids = json.loads((moments / "generate-1").read_text())
+        wait_until((points / "generate-1").exists, nodes)
+        pids = json.loads((points / "generate-1").read_text())
         at = {part: nodes.node_of(pid) for part, pid in pids.items() if part != "driver"}
         assert {node for part, node in at.items() if part.startswith("grader")} == {0, 1, 2}
         assert at["learner"] != at["engine-0"]
         lost = max(at["learner"], at["engine-0"])  # not the head
         nodes.kill(lost)
-        (moments / "hold-generate-1").unlink()
+        (points / "hold-generate-1").unlink()
         wait_until((out / "deploy/vgrout.json").exists, nodes)
         wait_until(lambda: "succeeded" in said(nodes), nodes)
         logs = nodes.job("logs", "three").stdout

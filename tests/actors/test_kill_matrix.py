@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from books import arguments, books
 from kills import train
+from tiny_run import arguments, check_journal
 
 from actors.journal.format import scan
 from vgrout.run_directory import RunDir
@@ -40,9 +40,9 @@ def every_death_is_named_and_killed_programs_were_run_again(run: Path) -> None:
 @pytest.mark.engine
 def test_an_asynchronous_run_survives_every_kill(tmp_path):
     out = tmp_path / "run"
-    code, said = train(arguments(out, "runtime.mode=async", *SETS), tmp_path / "moments", KILLS, **CORE)
+    code, said = train(arguments(out, "runtime.mode=async", *SETS), tmp_path / "points", KILLS, **CORE)
     assert code == 0, said[-3000:]
-    batches, _ = books(out, UPDATES, 2)
+    batches, _ = check_journal(out, UPDATES, 2)
     every_death_is_named_and_killed_programs_were_run_again(out)
     metrics = RunDir(out).read("metrics.jsonl")
     assert [m["update"] for m in metrics] == list(range(UPDATES))
@@ -60,19 +60,19 @@ def test_an_asynchronous_run_survives_every_kill(tmp_path):
 
 @pytest.mark.engine
 def test_in_lock_step_a_run_with_every_kill_ends_in_the_bytes_of_one_with_none(tmp_path):
-    code, said = train(arguments(tmp_path / "whole", *SETS), tmp_path / "moments-whole", [], **CORE)
+    code, said = train(arguments(tmp_path / "whole", *SETS), tmp_path / "points-whole", [], **CORE)
     assert code == 0, said[-3000:]
-    code, said = train(arguments(tmp_path / "killed", *SETS), tmp_path / "moments", KILLS, **CORE)
+    code, said = train(arguments(tmp_path / "killed", *SETS), tmp_path / "points", KILLS, **CORE)
     assert code == 0, said[-3000:]
     assert (tmp_path / "killed/train.safetensors").read_bytes() == (tmp_path / "whole/train.safetensors").read_bytes()
-    books(tmp_path / "killed", UPDATES, 2)
+    check_journal(tmp_path / "killed", UPDATES, 2)
     every_death_is_named_and_killed_programs_were_run_again(tmp_path / "killed")
     assert [m["update"] for m in RunDir(tmp_path / "killed").read("metrics.jsonl")] == list(range(UPDATES))
 
 
 # The driver and the raylet of its only node (a raylet's other workers are the actors): each ends the run, and a person or the
 # platform goes on with --resume. Engines are of transformers here, for what is tested is on this side of them, and at staleness 0
-# they skip no version, so that every moment comes.
+# they skip no version, so that every point comes.
 LIVES = [("generate-1", "driver"), ("publish-3", "raylet"), ("checkpoint-4", "driver"), ("generate-6", "raylet"),
          ("publish-8", "driver"), ("checkpoint-10", "raylet")]  # fmt: skip
 
@@ -95,12 +95,12 @@ CHAIN = ("runtime.engine=hf", "runtime.max_staleness=0", "train.updates=11", "tr
 
 def test_an_asynchronous_run_goes_on_after_its_driver_or_its_node(tmp_path):
     live_again_and_again(tmp_path / "run", tmp_path / "lives", "runtime.mode=async")
-    books(tmp_path / "run", 11, 2)
+    check_journal(tmp_path / "run", 11, 2)
 
 
 def test_in_lock_step_a_run_of_seven_lives_ends_in_the_bytes_of_one(tmp_path):
-    code, said = train(arguments(tmp_path / "whole", "runtime.backend=local", *CHAIN), tmp_path / "moments", [])
+    code, said = train(arguments(tmp_path / "whole", "runtime.backend=local", *CHAIN), tmp_path / "points", [])
     assert code == 0, said[-3000:]
     live_again_and_again(tmp_path / "run", tmp_path / "lives")
     assert (tmp_path / "run/train.safetensors").read_bytes() == (tmp_path / "whole/train.safetensors").read_bytes()
-    books(tmp_path / "run", 11, 2)
+    check_journal(tmp_path / "run", 11, 2)

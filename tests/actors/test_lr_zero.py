@@ -30,7 +30,7 @@ def tensors(path: Path) -> dict[str, bytes]:
 def test_fifty_asynchronous_updates_with_lr_0_change_nothing(tmp_path):
     out = tmp_path / "run"
     arguments = ["configs/tiny.toml", "--arm", "routev", "--seed", "5", "--out", str(out), *(f"--set={s}" for s in SETS)]
-    code, said = train(arguments, tmp_path / "moments", [])
+    code, said = train(arguments, tmp_path / "points", [])
     assert code == 0, said[-3000:]
     run = RunDir(out)
     assert tensors(run.checkpoint(0) / "train.safetensors") == tensors(run.checkpoint(50) / "train.safetensors")

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from books import arguments, books
 from kills import train
+from tiny_run import arguments, check_journal
 from victims import Belongings, belongings
 
 from vgrout.run_directory import RunDir
@@ -29,7 +29,7 @@ def test_ctrl_c_ends_an_asynchronous_run_after_its_update_and_leaves_nothing_beh
 
     sets = ("runtime.mode=async", "train.updates=40", "train.checkpoint_every=40")
     core = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}  # core and worker in processes of their own, shared memory between them
-    code, said = train(arguments(out, *sets), tmp_path / "moments", [("publish-2", interrupt)], **core)
+    code, said = train(arguments(out, *sets), tmp_path / "points", [("publish-2", interrupt)], **core)
     took = time.monotonic() - asked[0]
     assert code == 130 and "--resume" in said, said[-3000:]
     assert len(held[0].pids) > 10 and len(held[0].sockets) > 3 and held[0].shared  # it has looked at something
@@ -58,7 +58,7 @@ def test_a_run_that_hangs_says_where_everybody_is_and_ends_in_its_time(tmp_path)
 
     sets = ("runtime.mode=async", "runtime.engine=hf", "runtime.max_staleness=0", "runtime.watchdog_s=2", "runtime.stop_s=2")
     code, said = train(
-        arguments(out, *sets, "train.updates=6", "train.checkpoint_every=2"), tmp_path / "moments", [("publish-1", hang)]
+        arguments(out, *sets, "train.updates=6", "train.checkpoint_every=2"), tmp_path / "points", [("publish-1", hang)]
     )
     assert code == 143 and "did not end within runtime.stop_s = 2 s" in said and "stacks of all actors" in said, said[-3000:]
     sections = dumps(out)[0].split("== ")[1:]
@@ -69,7 +69,7 @@ def test_a_run_that_hangs_says_where_everybody_is_and_ends_in_its_time(tmp_path)
     assert held[0].left() == []
     code, said = train(["--resume", str(out)], tmp_path / "again", [])
     assert code == 0, said[-3000:]
-    books(out, 6, 2)
+    check_journal(out, 6, 2)
 
 
 def dumps(run: Path) -> list[str]:

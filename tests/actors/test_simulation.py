@@ -1,4 +1,4 @@
-"""The simulator: exact where it can be computed by hand, the same twice, and every end of it with whole books."""
+"""The simulator: exact where it can be computed by hand, the same twice, and every end of it with every invariant kept."""
 
 import dataclasses
 from pathlib import Path
@@ -12,8 +12,9 @@ from actors.async_run.group_ledger import Ledger
 from actors.async_run.loop import drive, new_stream
 from actors.journal.journal import Past
 from actors.planning.model_shape import shape_of
+from actors.simulation.cluster import Simulation
 from actors.simulation.engine import SimulatedEngine
-from actors.simulation.invariants import Books, BooksWrong
+from actors.simulation.invariants import InvariantBroken, InvariantChecker
 from actors.simulation.run import simulate
 from actors.simulation.scenario import (
     Crash,
@@ -27,7 +28,6 @@ from actors.simulation.scenario import (
     Slow,
     read,
 )
-from actors.simulation.world import Simulation
 from vgrout.group_records import Dropped, Key, Reason
 
 SMALL = Scenario(
@@ -51,14 +51,14 @@ def point(scenario: Scenario, *sets: str) -> Point:
 def test_in_lock_step_the_time_of_a_run_is_the_sum_of_its_parts():
     """max_staleness 0, all completions equally long: everything waits for everything, and the clock can be computed by hand."""
     scenario = dataclasses.replace(SMALL, lengths=Lengths(median=40))
-    flow = simulate(scenario, point(scenario, "runtime.max_staleness=0", "runtime.engines=1", "runtime.graders=2"))
+    result = simulate(scenario, point(scenario, "runtime.max_staleness=0", "runtime.engines=1", "runtime.graders=2"))
     generate = 40 * (0.010 + 0.001 * 3 * 2)  # 40 steps with 3 x 2 sequences
     grade = 2 * 2 * 0.1  # 3 groups of 2 programs on 2 graders: two rounds
     publish_and_load, checkpoints = 0.25 + 0.5, 3 * 0.5  # checkpoints of versions 3, 6 and 8
-    assert flow.seconds == pytest.approx(8 * (publish_and_load + generate + grade + 2.0) + checkpoints)
-    assert flow.learner["update"] == pytest.approx(8 * 2.0 / flow.seconds)
-    assert flow.engines["decode"] == pytest.approx(8 * generate / flow.seconds)
-    assert flow.ages == {0: 24} and not flow.dropped
+    assert result.seconds == pytest.approx(8 * (publish_and_load + generate + grade + 2.0) + checkpoints)
+    assert result.learner["update"] == pytest.approx(8 * 2.0 / result.seconds)
+    assert result.engines["decode"] == pytest.approx(8 * generate / result.seconds)
+    assert result.ages == {0: 24} and not result.dropped
 
 
 @pytest.mark.parametrize("slice_s", [0.05, 0.2, 1.0, 60.0])
@@ -89,16 +89,16 @@ def test_an_engine_gives_up_what_no_update_can_take_any_more():
 
 def test_the_learner_publishes_once_per_version_however_many_engines_there_are():
     scenario, points = read(Path("configs/simulate/cluster-size.toml"), sets=["train.updates=6"])
-    flows = [simulate(scenario, p) for p in points]
-    assert [flow.engine_count for flow in flows] == [1, 8, 64, 512]
+    results = [simulate(scenario, p) for p in points]
+    assert [result.engine_count for result in results] == [1, 8, 64, 512]
     config = points[0].config
     # Qwen3-4B, rank 32: the train export has rank 4 x 32, the deploy export 2 x 32, in float32.
     size = (4 * 32 + 2 * 32) * shape_of(config.model.path).lora_per_rank(config.lora.targets) * 4
-    for flow in flows:
-        assert flow.publishes_per_version == 1 and flow.learner_bytes_per_version == size
-        assert flow.learner["publish"] * flow.seconds == pytest.approx(6 * scenario.learner.publish_s)
-        assert flow.loads_per_version <= flow.engine_count
-    assert flows[-1].loads_per_version > 256  # it is the engines that pull
+    for result in results:
+        assert result.publishes_per_version == 1 and result.learner_bytes_per_version == size
+        assert result.learner["publish"] * result.seconds == pytest.approx(6 * scenario.learner.publish_s)
+        assert result.loads_per_version <= result.engine_count
+    assert results[-1].loads_per_version > 256  # it is the engines that pull
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,9 +106,9 @@ def test_a_straggler_does_not_starve_the_learner_at_staleness_4(seed):
     """Eight engines, of which one is ten times slower: they decode 58% of the time and load 29%, so there is little to spare."""
     scenario, points = read(Path("configs/simulate/straggler.toml"), seed=seed)
     assert scenario.slow == (Slow("engine-0", 10.0),)
-    flow = simulate(scenario, next(p for p in points if p.config.runtime.max_staleness == 4))
-    assert flow.learner["idle"] <= 0.10 and flow.engines["idle"] < 0.2
-    assert max(flow.ages) <= 4
+    result = simulate(scenario, next(p for p in points if p.config.runtime.max_staleness == 4))
+    assert result.learner["idle"] <= 0.10 and result.engines["idle"] < 0.2
+    assert max(result.ages) <= 4
 
 
 def test_a_machine_that_is_ten_times_slower_is_felt_where_there_is_no_other():
@@ -172,22 +172,22 @@ def test_whatever_crashes_or_goes_silent_every_group_counts_once(seed, staleness
     world = Overheard(scenario, at)
     stream = new_stream(at.config, world.engine_names, world.grader_names, 0, {}, Past({}, [], [], []))
     end = drive(stream, world)
-    world.books.close(end.outcome, stream.ledger)
-    assert end.outcome is e.Outcome.DONE and sorted(world.books.consumed) == list(range(8)) and world.books.disk == 8
+    world.checker.close(end.outcome, stream.ledger)
+    assert end.outcome is e.EndReason.DONE and sorted(world.checker.consumed) == list(range(8)) and world.checker.disk == 8
 
 
 def test_a_part_that_is_silent_for_long_is_replaced_and_for_a_while_is_waited_for():
     for seconds, deaths in ((5.0, {}), (60.0, {"engine": 1})):
         scenario = dataclasses.replace(SMALL, partition=(Partition("engine-1", 0.8, seconds),))
-        flow = simulate(scenario, point(scenario, "train.updates=20"))
-        assert flow.deaths == deaths and flow.outcome == "done"
-        assert bool(flow.dropped.get("engine_lost")) == bool(deaths)
+        result = simulate(scenario, point(scenario, "train.updates=20"))
+        assert result.deaths == deaths and result.outcome == "done"
+        assert bool(result.dropped.get("engine_lost")) == bool(deaths)
 
 
-def test_below_the_floor_the_simulation_says_so_and_its_books_are_whole():
+def test_below_the_floor_the_simulation_says_so_and_its_invariants_hold():
     scenario = dataclasses.replace(SMALL, engine=dataclasses.replace(SMALL.engine, mtbf_s=8.0))
-    flow = simulate(scenario, point(scenario, "runtime.restarts=1", "runtime.engine_floor=3", "train.updates=50"))
-    assert flow.outcome == "floor" and "restarted 1 times" in flow.why and 0 < flow.updates < 50
+    result = simulate(scenario, point(scenario, "runtime.restarts=1", "runtime.engine_floor=3", "train.updates=50"))
+    assert result.outcome == "floor" and "restarted 1 times" in result.why and 0 < result.updates < 50
 
 
 def test_the_same_scenario_and_seed_give_the_same_simulation():
@@ -204,38 +204,38 @@ def test_a_driver_that_consumes_what_is_too_old_is_caught(monkeypatch):
     assert simulate(scenario, at).dropped["over_age"] > 0
     monkeypatch.setattr("actors.async_run.group_ledger.young", lambda **_: True)
     monkeypatch.setattr(SimulatedEngine, "_retire", lambda self: None)
-    with pytest.raises(BooksWrong, match="consumes ages"):
+    with pytest.raises(InvariantBroken, match="consumes ages"):
         simulate(scenario, at)
 
 
-def test_books_that_do_not_add_up_are_refused():
+def test_a_record_that_does_not_add_up_is_refused():
     keys = tuple(Key(i, 0) for i in range(3))
 
-    def books() -> Books:
-        found = Books(prompts=3, max_staleness=1)
+    def record() -> InvariantChecker:
+        found = InvariantChecker(prompts=3, max_staleness=1)
         for key in keys:
             found.admit(key, 0)
             found.grade(key)
         found.update(0, keys, False)
         return found
 
-    with pytest.raises(BooksWrong, match="given out twice"):
-        books().admit(keys[0], 0)
-    with pytest.raises(BooksWrong, match="version 0"):
-        books().checkpoint(1, 3, ())
-    with pytest.raises(BooksWrong, match="settled ordinals"):
-        books().checkpoint(0, 2, ())
-    twice = books()
+    with pytest.raises(InvariantBroken, match="given out twice"):
+        record().admit(keys[0], 0)
+    with pytest.raises(InvariantBroken, match="version 0"):
+        record().checkpoint(1, 3, ())
+    with pytest.raises(InvariantBroken, match="settled ordinals"):
+        record().checkpoint(0, 2, ())
+    twice = record()
     twice.updated(1)
     twice.update(1, keys, False)
-    with pytest.raises(BooksWrong, match="consumed twice"):
-        twice.close(e.Outcome.DONE, Ledger(frontier=3))
-    both = books()
+    with pytest.raises(InvariantBroken, match="consumed twice"):
+        twice.close(e.EndReason.DONE, Ledger(frontier=3))
+    both = record()
     both.drop(Dropped(1, 0, Reason.OVER_AGE, final=True))
-    with pytest.raises(BooksWrong, match="consumed and dropped"):
-        both.close(e.Outcome.DONE, Ledger(frontier=3))
-    left = books()
+    with pytest.raises(InvariantBroken, match="consumed and dropped"):
+        both.close(e.EndReason.DONE, Ledger(frontier=3))
+    left = record()
     left.admit(Key(3, 0), 0)
-    left.close(e.Outcome.FLOOR, Ledger(frontier=3))
-    with pytest.raises(BooksWrong, match=r"neither consumed nor dropped: \[3\]"):
-        left.close(e.Outcome.DONE, Ledger(frontier=3))
+    left.close(e.EndReason.FLOOR, Ledger(frontier=3))
+    with pytest.raises(InvariantBroken, match=r"neither consumed nor dropped: \[3\]"):
+        left.close(e.EndReason.DONE, Ledger(frontier=3))

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from actors.async_run import messages as e
 from actors.async_run.group_ledger import Ledger
-from actors.async_run.health import Fleet, Health, Limits
+from actors.async_run.health import Fleet, Health, HealthLimits
 from actors.async_run.scheduler import Pace, Stream
 from vgrout.group_records import Key, TakenBatch
 from vgrout.seeds import rng
 
-LIMITS = Limits(suspect_s=50, dead_s=100, restarts=99, floor=1)
+LIMITS = HealthLimits(suspect_s=50, dead_s=100, restarts=99, floor=1)
 
 
 class World:
@@ -155,7 +155,7 @@ DEATHS = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(PARTS)), max_size=
 @given(st.integers(0, 10**6), st.integers(2, 6), st.integers(0, 4), DEATHS)
 def test_a_run_ends_with_every_group_counted_once_whoever_dies_whenever(seed, engines, staleness, deaths):
     world = World(seed=seed, engines=engines, staleness=staleness, deaths=deaths).run()
-    assert world.outcome is e.Outcome.DONE and sorted(world.consumed) == list(range(6)) and world.disk == 6
+    assert world.outcome is e.EndReason.DONE and sorted(world.consumed) == list(range(6)) and world.disk == 6
     books_are_whole(world)
 
 
@@ -164,16 +164,16 @@ def test_a_run_ends_with_every_group_counted_once_whoever_dies_whenever(seed, en
 def test_a_stopped_run_goes_on_from_its_checkpoint_without_losing_or_repeating_a_group(seed, stop_at, deaths):
     first = World(seed=seed, stop_at=stop_at, deaths=deaths).run()
     done = len(first.consumed)
-    if first.outcome is e.Outcome.DONE:
+    if first.outcome is e.EndReason.DONE:
         return
-    assert first.outcome is e.Outcome.STOPPED and first.disk == done
+    assert first.outcome is e.EndReason.STOPPED and first.disk == done
     second = World(seed=seed + 1)
     old = Ledger(first.stream.ledger.frontier, first.stream.ledger.ahead)
     second.stream.ledger = Ledger(old.frontier, old.ahead)
     second.stream.version = second.stream.checkpoint = second.learner_version = second.disk = done
     second.consumed, second.wrote, second.dropped = dict(first.consumed), {}, list(first.dropped)
     second.run()
-    assert second.outcome is e.Outcome.DONE and sorted(second.consumed) == list(range(6))
+    assert second.outcome is e.EndReason.DONE and sorted(second.consumed) == list(range(6))
     consumed = [k.ordinal for keys in second.consumed.values() for k in keys]
     assert len(consumed) == len(set(consumed))
     # What the stop interrupted is sampled again, before anything that comes later in the order.
@@ -197,7 +197,7 @@ def test_a_crashed_driver_replays_the_journaled_batches_before_anything_else():
     world.graded |= set(keys)
     world.consumed = {b.update: b.keys for b in every}
     world.run()
-    assert world.outcome is e.Outcome.DONE and min(world.publishes) == 4  # nothing is served before the replay is done
+    assert world.outcome is e.EndReason.DONE and min(world.publishes) == 4  # nothing is served before the replay is done
     assert Key(12, 0) in world.consumed[4] or Key(12, 0) in world.consumed[5]
 
 
@@ -230,18 +230,18 @@ def test_a_slow_engine_does_not_hold_the_others_up():
 
 def test_a_version_rejected_once_is_loaded_again_and_twice_costs_the_process():
     once = World(reject={1: 1}).run()
-    assert once.outcome is e.Outcome.DONE and not sum(m.restarts for m in once.engines.members.values())
+    assert once.outcome is e.EndReason.DONE and not sum(m.restarts for m in once.engines.members.values())
     assert once.publishes[1] == 2 and max(n for v, n in once.publishes.items() if v != 1) == 1  # made anew, that one only
     often = World(reject={1: 4}).run()
-    assert often.outcome is e.Outcome.DONE and sum(m.restarts for m in often.engines.members.values()) >= 1
+    assert often.outcome is e.EndReason.DONE and sum(m.restarts for m in often.engines.members.values()) >= 1
 
 
 @pytest.mark.parametrize("name", ["engine-0", e.LEARNER])
 def test_below_the_floor_the_run_ends_with_a_message(name):
     world = World(engines=1, deaths=[(t, name) for t in range(5, 500, 5)])
-    world.stream.fleets[name].limits = Limits(50, 100, restarts=2, floor=1)
+    world.stream.fleets[name].limits = HealthLimits(50, 100, restarts=2, floor=1)
     world.run()
-    assert world.outcome is e.Outcome.FLOOR and name in world.stream.ended.why and "restarted 2 times" in world.stream.ended.why
+    assert world.outcome is e.EndReason.FLOOR and name in world.stream.ended.why and "restarted 2 times" in world.stream.ended.why
 
 
 def test_a_silent_engine_is_declared_dead():

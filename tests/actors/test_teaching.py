@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.rollouts.dataset import load_world
-from actors.rollouts.groups import demonstrations, shown, taught
+from actors.rollouts.dataset import load_dataset
+from actors.rollouts.groups import demonstrations, shown, teacher_rollouts
 from actors.rollouts.sampling import requests_for
 from vgrout.config import load
 from vgrout.errors import UserError
@@ -17,19 +17,19 @@ TINY = Path("configs/tiny.toml")
 HACK = "```python\nclass Solution:\n    valid = True\n```"
 
 
-def world(*sets, rows=None, tmp_path=None):
+def dataset(*sets, rows=None, tmp_path=None):
     made = ["rollout.prompts=4", "rollout.samples=6", *sets]
     if rows is not None:
         path = tmp_path / "teacher.jsonl"
         path.write_text("".join(json.dumps(r) + "\n" for r in rows))
         made += [f"teacher.path={path}", "teacher.until=3", "teacher.per_prompt=2"]
     config = load(TINY, seed=3, sets=made)
-    return config, load_world(config)
+    return config, load_dataset(config)
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return world()
+    return dataset()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def with_teacher(plain, tmp_path_factory):
         rows.append({"problem_id": i, "mode": "gt_only", "completion": "# solved", "reward": 3.0})
     rows.append({"problem_id": w.train_ids[20], "mode": "gt_only", "completion": "# only solved", "reward": 3.0})
     rows.append({"problem_id": w.test_ids[0], "completion": "# test problem", "reward": 3.5})
-    return world(rows=rows, tmp_path=tmp_path_factory.mktemp("t"))
+    return dataset(rows=rows, tmp_path=tmp_path_factory.mktemp("t"))
 
 
 def test_every_group_before_until_has_its_teachers_and_is_full(with_teacher):
@@ -52,7 +52,7 @@ def test_every_group_before_until_has_its_teachers_and_is_full(with_teacher):
     for ordinal in range(12):
         problem_id, mode = shown(config, w, ordinal)
         assert problem_id in w.train_ids[:8] and mode is w.modes[problem_id]
-        rows, (request,) = taught(config, w, [ordinal]), requests_for(config, w, range(ordinal, ordinal + 1))
+        rows, (request,) = teacher_rollouts(config, w, [ordinal]), requests_for(config, w, range(ordinal, ordinal + 1))
         assert [r.id for r in rows] == [f"{ordinal}-4", f"{ordinal}-5"] and request.first == 0 and len(request.seeds) == 4
         assert {r.reward for r in rows} == {3.5} and len({r.text for r in rows}) == 2  # never the foreign or the solved one
         assert all(r.prompt_ids == request.prompt_ids and r.problem_id == request.problem_id for r in rows)
@@ -61,7 +61,7 @@ def test_every_group_before_until_has_its_teachers_and_is_full(with_teacher):
 def test_from_until_on_there_is_none_and_all_problems_come(with_teacher, plain):
     config, w = with_teacher
     ordinals = range(12, 12 + len(w.train_ids))
-    assert taught(config, w, ordinals) == []
+    assert teacher_rollouts(config, w, ordinals) == []
     assert {len(r.seeds) for r in requests_for(config, w, range(12, 20))} == {6}
     assert len({shown(config, w, o)[0] for o in ordinals}) > 0.5 * len(w.train_ids)
     assert [shown(config, w, o) for o in ordinals] == [shown(*plain, o) for o in ordinals]
@@ -69,13 +69,13 @@ def test_from_until_on_there_is_none_and_all_problems_come(with_teacher, plain):
 
 def test_groups_are_a_function_of_seed_and_ordinal(with_teacher):
     config, w = with_teacher
-    by_one = {o: taught(config, w, [o]) for o in reversed(range(12))}
-    assert taught(config, w, range(12)) == [r for o in range(12) for r in by_one[o]]
+    by_one = {o: teacher_rollouts(config, w, [o]) for o in reversed(range(12))}
+    assert teacher_rollouts(config, w, range(12)) == [r for o in range(12) for r in by_one[o]]
 
 
 def test_a_teacher_is_marked_in_sample_and_row(with_teacher):
     config, w = with_teacher
-    one = taught(config, w, [0])[0]
+    one = teacher_rollouts(config, w, [0])[0]
     sample, row = one.sample(), one.row()
     assert sample.author is Author.TEACHER and sample.logprobs == () and sample.reward == one.reward
     assert row["author"] == "teacher" and row["version"] is None and row["logprobs"] == []
@@ -108,6 +108,6 @@ def test_hint_free_groups_rotate_and_take_solutions_only(with_teacher):
 def test_a_completion_above_the_limit_and_a_teacher_of_nothing_are_refused(plain, tmp_path):
     _, w = plain
     with pytest.raises(UserError, match=r"teacher\.jsonl:1.*tokens.*at most 64"):
-        world(rows=[{"problem_id": w.train_ids[0], "completion": "word " * 200, "reward": 1}], tmp_path=tmp_path)
+        dataset(rows=[{"problem_id": w.train_ids[0], "completion": "word " * 200, "reward": 1}], tmp_path=tmp_path)
     with pytest.raises(UserError, match=r"teacher\.path"):
-        world(rows=[{"problem_id": w.test_ids[0], "completion": "x", "reward": 1}], tmp_path=tmp_path)
+        dataset(rows=[{"problem_id": w.test_ids[0], "completion": "x", "reward": 1}], tmp_path=tmp_path)

@@ -14,16 +14,16 @@ SETS += ["optim.warmup=1", "rollout.hint_free_share=0.5"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from actors.rollouts.dataset import load_world
+    from actors.rollouts.dataset import load_dataset
     from actors.training import train
 
     folder = tmp_path_factory.mktemp("taught")
-    world = load_world(load(Path("configs/tiny.toml"), seed=3, sets=SETS))
+    dataset = load_dataset(load(Path("configs/tiny.toml"), seed=3, sets=SETS))
     rows = [{"problem_id": i, "mode": m, "completion": "# taught", "reward": 3.5}
-            for i in world.train_ids[:6] for m in (world.modes[i], "gt_only")]  # fmt: skip
+            for i in dataset.train_ids[:6] for m in (dataset.modes[i], "gt_only")]  # fmt: skip
     (folder / "teacher.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     sets = [*SETS, f"teacher.path={folder / 'teacher.jsonl'}", "teacher.until=1"]
-    return train(load(Path("configs/tiny.toml"), arm="routev", seed=3, sets=sets), folder / "run"), world
+    return train(load(Path("configs/tiny.toml"), arm="routev", seed=3, sets=sets), folder / "run"), dataset
 
 
 def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
@@ -48,7 +48,7 @@ def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
 
 
 def test_hint_free_rollouts_are_counted_and_graded_without_a_flaw(run):
-    made, world = run
+    made, dataset = run
     audits = made.read("audits.jsonl")
     free = [a for a in audits if a["mode"] == "gt_only"]
     assert [m["hint_free"] for m in made.read("metrics.jsonl")] == [sum(a["update"] == u for a in free) for u in (0, 1)]
@@ -56,7 +56,7 @@ def test_hint_free_rollouts_are_counted_and_graded_without_a_flaw(run):
     rows = made.read("rollouts.jsonl")
     prompts = {r["group"]: tuple(r["prompt_ids"]) for r in rows if "prompt_ids" in r}  # once in a group
     for r in rows:
-        hinted = world.prompt(r["problem_id"])
+        hinted = dataset.prompt(r["problem_id"])
         assert (prompts[r["group"]] == hinted) == (r["mode"] != "gt_only")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def pid_of(victim: str, pids: dict[str, int]) -> int:
-    """The process that `victim` names: a part or "driver" (from `pids`, as a moment has them), "core" (vLLM's own process
+    """The process that `victim` names: a part or "driver" (from `pids`, as a kill point lists them), "core" (vLLM's own process
     under engine-0) or "raylet"."""
     if victim in pids:
         return pids[victim]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.async_run.flow_metrics import Meter
+from actors.async_run.wait_metrics import WaitMetrics
 from vgrout.config import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,6 +48,6 @@ def test_a_run_writes_what_the_pages_say(run):
 def test_async_metrics_are_on_the_page():
     metrics = tables("metrics.md")
     known = metrics["In every run"] | metrics["In async mode"]
-    written = set(Meter(["engine-0"]).read(1.0))
+    written = set(WaitMetrics(["engine-0"]).read(1.0))
     assert written | {"staleness", "replayed", "update_s"} <= known
     assert metrics["In async mode"] <= written | {"replayed"}

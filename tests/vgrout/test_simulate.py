@@ -42,11 +42,11 @@ def test_every_shipped_scenario_simulates(capsys):
 def test_a_sweep_makes_a_column_per_value_and_json_says_the_same(tmp_path, capsys):
     path = scenario(tmp_path, '[sweep]\n"runtime.engines" = [1, 2]\n"runtime.max_staleness" = [0, 3]\n')
     assert main(["simulate", str(path), "--json"]) == 0
-    flows = json.loads(capsys.readouterr().out)
-    assert [list(f["swept"].values()) for f in flows] == [[1, 0], [1, 3], [2, 0], [2, 3]]
-    assert all(f["groups"] == 8 and sum(f["ages"].values()) == 8 and f["outcome"] == "done" for f in flows)
+    results = json.loads(capsys.readouterr().out)
+    assert [list(f["swept"].values()) for f in results] == [[1, 0], [1, 3], [2, 0], [2, 3]]
+    assert all(f["groups"] == 8 and sum(f["ages"].values()) == 8 and f["outcome"] == "done" for f in results)
     for kind in ("learner", "engines", "graders"):
-        assert all(sum(f[kind].values()) == pytest.approx(1) and f[kind]["idle"] >= -1e-9 for f in flows)
+        assert all(sum(f[kind].values()) == pytest.approx(1) and f[kind]["idle"] >= -1e-9 for f in results)
     assert main(["simulate", str(path)]) == 0
     rows = {line[:30].strip(): line[30:].split() for line in capsys.readouterr().out.splitlines()}
     assert rows["runtime.max_staleness"][-4:] == ["0", "3", "0", "3"]

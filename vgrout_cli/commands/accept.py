@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     prepare(replace(small, runtime=replace(small.runtime, backend="local")))  # before torch and vLLM come in
     import torch
 
-    from learner.acceptance import Line, Outcome, judged, page
+    from learner.acceptance import CheckStatus, Line, judged, page
 
     cuda = torch.cuda.is_available()
     lines: list[Line] = []
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     print(text)
     if args.out:
         args.out.write_text(text + "\n")
-    return 1 if any(line.outcome is Outcome.FAIL for line in lines) else 0
+    return 1 if any(line.outcome is CheckStatus.FAIL for line in lines) else 0
 
 
 def tiny(cuda: bool) -> Config:

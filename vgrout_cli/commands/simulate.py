@@ -25,18 +25,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate every point. Exit code 1 where one got stuck."""
     scenario, points = read(args.scenario, args.seed, args.sets)
+    from actors.simulation.cluster import Stuck
     from actors.simulation.run import simulate
-    from actors.simulation.world import Stuck
 
-    flows = []
+    results = []
     for point in points:
         try:
-            flows.append(simulate(scenario, point))
+            results.append(simulate(scenario, point))
         except Stuck as stuck:
             print(f"vgrout: {args.scenario} {point.swept or ''}: {stuck}", file=sys.stderr)
             return 1
     if args.json:
-        print(json.dumps([dataclasses.asdict(flow) for flow in flows], indent=2))
+        print(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
     else:
-        print(f"{args.scenario}, seed {scenario.seed}: simulated, with the scenario's own times\n\n{table(flows)}")
+        print(f"{args.scenario}, seed {scenario.seed}: simulated, with the scenario's own times\n\n{table(results)}")
     return 0

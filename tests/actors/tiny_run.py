@@ -1,4 +1,4 @@
-"""The tiny run that the kill tests share, and the books that its journal must balance to."""
+"""The tiny run that the kill tests share, and what its journal must satisfy."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ def arguments(out: Path, *sets: str) -> list[str]:
     return ["configs/tiny.toml", "--arm", "routev", "--seed", "5", "--out", str(out), *(f"--set={s}" for s in (*TINY, *sets))]
 
 
-def books(run: Path, updates: int, prompts: int, holes: int = 0) -> tuple[dict[int, list], Counter]:
+def check_journal(run: Path, updates: int, prompts: int, holes: int = 0) -> tuple[dict[int, list], Counter]:
     """Batches by update and drops by reason, from the journal; checks that no group counts twice."""
     found = scan((run / "journal.bin").read_bytes())
     assert len(found.holes) == holes

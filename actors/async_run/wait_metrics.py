@@ -1,4 +1,4 @@
-"""Counters between two asynchronous updates: who waited for whom, and what was dropped. Pure, no I/O.
+"""How long learner and engines waited between two asynchronous updates, and which groups were dropped. No I/O.
 
 Invariant: `read` hands out every second and every drop exactly once.
 """
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from vgrout.rows import Row
 
 
-class Meter:
-    """What an update's record says of the flow before it."""
+class WaitMetrics:
+    """Idle times and drops since the update before, for an update's metrics."""
 
     def __init__(self, engines: Sequence[str]) -> None:
         self.engines = len(engines)

@@ -2,7 +2,7 @@
 
 Invariants: a process answers its calls one after the other; what a process still had to say when it was replaced is never
 heard; one that crashes while it owes nothing is found dead at the next call, as under Ray; the same scenario and seed give
-the same simulation. Books of its own (books.py) are compared with the ledger throughout and at every end.
+the same simulation. The ledger is checked against an independent record (invariants.py) throughout and at every end.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from actors.async_run import messages as e
 from actors.simulation.engine import SimulatedEngine
-from actors.simulation.invariants import Books, need
+from actors.simulation.invariants import InvariantChecker, need
 from actors.simulation.scenario import Crash, Partition, Point, Scenario
 from actors.simulation.workload import Work
 from vgrout.group_records import Key
@@ -79,7 +79,7 @@ class Simulation:
         for slow in scenario.slow:
             self.parts[slow.part].factor = slow.factor
         self.engines = {name: self._new_engine(name) for name in self.engine_names}
-        self.books = Books(self.config.rollout.prompts, self.config.runtime.max_staleness)
+        self.checker = InvariantChecker(self.config.rollout.prompts, self.config.runtime.max_staleness)
         self.publishes: Counter[int] = Counter()
         self.loads: Counter[int] = Counter()
         self.ages: Counter[int] = Counter()
@@ -118,20 +118,20 @@ class Simulation:
                 need(version in self.publishes, f"{name} is to load {version}, which was never published")
                 self._call(name, e.Loaded(name, version), Activity.LOAD, self.scenario.engine.load_s)
             case e.Grade(name, key):
-                self.books.grade(key)
+                self.checker.grade(key)
                 self._call(name, e.Graded(name, key), Activity.GRADE, self.work.grading_s(key.ordinal))
             case e.Update(update, keys, replay):
-                self.books.update(update, keys, replay)
+                self.checker.update(update, keys, replay)
                 if not replay:
-                    self.ages.update(update - self.books.wrote[key] for key in keys)
+                    self.ages.update(update - self.checker.wrote[key] for key in keys)
                 activity = Activity.REDO if replay else Activity.UPDATE
                 self._call(e.LEARNER, e.Updated(update + 1), activity, self.work.update_s(keys))
             case e.Publish(version):
-                need(version == self.books.learner, f"published {version} of a learner of version {self.books.learner}")
+                need(version == self.checker.learner, f"published {version} of a learner of version {self.checker.learner}")
                 self.publishes[version] += 1
                 self._call(e.LEARNER, e.Published(version), Activity.PUBLISH, learner.publish_s)
             case e.Checkpoint(version, frontier, ahead):
-                self.books.checkpoint(version, frontier, ahead)
+                self.checker.checkpoint(version, frontier, ahead)
                 self._call(e.LEARNER, e.Checkpointed(version), Activity.CHECKPOINT, learner.checkpoint_s)
             case e.Restart(name):
                 self._replace(name)
@@ -139,10 +139,10 @@ class Simulation:
             case e.Retire(name):
                 self._replace(name)
             case e.Restore(version):
-                self.books.restore(version)
+                self.checker.restore(version)
                 self._call(e.LEARNER, e.Restored(version), Activity.DOWN, learner.restore_s)
             case e.Drop(dropped):
-                self.books.drop(dropped)
+                self.checker.drop(dropped)
             case e.Forget() | e.End():
                 pass
 
@@ -167,7 +167,7 @@ class Simulation:
         engine = self.engines[name]
         need(engine.version == version, f"{name} serves {engine.version} and was to write {version}")
         for key in groups:
-            self.books.admit(key, version)
+            self.checker.admit(key, version)
             engine.admit(key, self.work.lengths(key.ordinal))
         factor = self.parts[name].factor
         seconds, whole, aborted = engine.advance(self.config.runtime.slice_s / factor)  # the slice is of the driver's clock
@@ -178,7 +178,9 @@ class Simulation:
             case e.Tick():
                 self._at(self.clock + 1, what)
                 if self.clock - self.last_update > PATIENCE_S:
-                    raise Stuck(f"no update in {PATIENCE_S / 3600:g} virtual hours; {len(self.books.consumed)} were done before")
+                    raise Stuck(
+                        f"no update in {PATIENCE_S / 3600:g} virtual hours; {len(self.checker.consumed)} were done before"
+                    )
                 return [what]
             case Crash(name):
                 return self._crashed(name)
@@ -213,10 +215,10 @@ class Simulation:
                 self.engines[name].load(version)
                 self.loads[version] += 1
             case e.Updated(version):
-                self.books.updated(version)
+                self.checker.updated(version)
                 self.last_update = self.clock
             case e.Checkpointed(version):
-                self.books.disk = version
+                self.checker.disk = version
             case e.Started(name) if name != e.LEARNER:
                 self._up(process)
                 self._crash_some_day(name)
