@@ -84,7 +84,7 @@ def updater(size: Size, scratch: Path, threads: int = 2) -> Callable[[], object]
 
 def report_of(runs: int, scratch: Path) -> Callable[[], object]:
     """`vgrout report` over a suite of `runs` small made-up runs."""
-    sys.path.insert(0, str(ROOT / "tests" / "report"))
+    sys.path.insert(0, str(ROOT / "tests" / "vgrout_cli"))
     from synthetic import write_suite
 
     from vgrout_cli.report.build import build

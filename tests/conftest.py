@@ -1,4 +1,14 @@
-"""Tests marked `real_model` run only where `-m` names the mark: they need a package and problem files that a checkout lacks."""
+"""Tests run from any directory: the working directory is the checkout's, whose `configs/` many of them name.
+
+Tests marked `real_model` run only where `-m` names the mark: they need a package and problem files that a checkout lacks.
+"""
+
+import os
+from pathlib import Path
+
+
+def pytest_configure(config):
+    os.chdir(Path(__file__).parent.parent)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -5,6 +5,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -126,3 +128,9 @@ def test_types_are_named() -> None:
     text = "\n".join(SOURCES.values())
     found, lines = len(re.findall(r"\bAny\b", text)), text.count("\n") + 1
     assert 1000 * found / lines <= 8, f"{found} times in {lines} lines"
+
+
+def test_the_command_line_imports_no_torch_ray_or_vllm():
+    code = "import sys, vgrout_cli.main; print([m for m in ('torch', 'ray', 'vllm', 'transformers') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

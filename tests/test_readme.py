@@ -15,11 +15,11 @@ COMMANDS = [line for block in re.findall(r"```\n(.*?)```", README, re.S) for lin
 # Lines that another test runs, with that test; the first words of a line are enough.
 ELSEWHERE = {
     "make demo": "tests/install/test_wheel.py::test_demo",
-    "vgrout suite": "tests/vgrout/test_suite.py",
-    "vgrout report out/suites": "tests/report/test_report.py",
-    "vgrout view": "tests/view/test_view.py",
-    "vgrout list": "tests/view/test_terminal.py",
-    "vgrout watch": "tests/view/test_terminal.py",
+    "vgrout suite": "tests/vgrout_cli/test_suite.py",
+    "vgrout report out/suites": "tests/vgrout_cli/test_report.py",
+    "vgrout view": "tests/vgrout_cli/test_view.py",
+    "vgrout list": "tests/vgrout_cli/test_terminal.py",
+    "vgrout watch": "tests/vgrout_cli/test_terminal.py",
     "vllm serve": "tests/actors/test_export_served.py",
     "lm_eval": "tests/deploy/test_lm_eval.py",
     "export RAY_AUTH_MODE": "tests/actors/test_job.py::test_train_as_a_submitted_job",
