@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -42,10 +43,20 @@ def say(word: bytes, reason: str = "") -> None:
     os.write(STATUS_FD, word + reason.encode("utf-8", "replace")[:200])
 
 
-def run(program: Program) -> None:
-    """Run one program and report. Ends by returning; what the code raises is reported, never propagated."""
+@lru_cache(maxsize=1)
+def _folder() -> OneFileFolder:
+    return OneFileFolder()
+
+
+def prepare() -> None:
+    """Do ahead, in the process that forks, what is the same for all programs: every page that a child writes is copied."""
     sys.setrecursionlimit(RECURSION_LIMIT)
     run_threads_in_place()
+    _folder()
+
+
+def run(program: Program) -> None:
+    """Run one program and report. Ends by returning; what the code raises is reported, never propagated."""
     random.seed(0)
     flush = sys.stdout.flush
     compiled = _compile(program.sources)
@@ -97,7 +108,8 @@ def _module(name: str = "solution") -> dict[str, Any]:
 def _solve(program: Program, source: str, code: CodeType) -> None:
     """Run the code, then the method on every input. A failing input ends nothing: no verdict is known here."""
     names = _module()
-    folder = OneFileFolder(program.files)
+    folder = _folder()
+    folder.begin(program.files)
     try:
         exec(program.setup, names)
         exec(code, names)

@@ -7,7 +7,7 @@ Source: Linux Documentation/userspace-api/landlock.rst.
 
 import ctypes
 import os
-from pathlib import Path
+from functools import lru_cache
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on x86-64 and aarch64
 _VERSION_FLAG = 1
@@ -34,6 +34,20 @@ def abi() -> int:
     return max(0, _syscall(_CREATE, None, ctypes.c_size_t(0), _VERSION_FLAG))
 
 
+@lru_cache(maxsize=1)
+def _ruleset() -> tuple[_RulesetAttr, int, int]:
+    """The ruleset's attributes, their size for this kernel, and the rights to grant."""
+    version = abi()
+    attr = _RulesetAttr(handled_rights(version), 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    return attr, size, READ_FILE | READ_DIR | WRITE_FILE | (TRUNCATE if version >= 3 else 0)
+
+
+def prepare() -> None:
+    """Ask the kernel what it knows ahead of `restrict_to`, in the process that forks."""
+    _ruleset()
+
+
 def handled_rights(version: int) -> int:
     """All file rights that ABI `version` can handle."""
     return (
@@ -41,23 +55,21 @@ def handled_rights(version: int) -> int:
     )
 
 
-def restrict_to(folder: Path) -> None:
+def restrict_to(folder: str) -> None:
     """Leave the calling thread one folder, in which files can be read, written and listed and none be made; for good.
 
     Needs no_new_privs. Raises OSError where the kernel refuses.
     """
-    version = abi()
-    attr = _RulesetAttr(handled_rights(version), 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attr, size, rights = _ruleset()
     ruleset = _checked(_syscall(_CREATE, ctypes.byref(attr), ctypes.c_size_t(size), 0), "landlock_create_ruleset")
     try:
-        _grant(ruleset, folder, READ_FILE | READ_DIR | WRITE_FILE | (TRUNCATE if version >= 3 else 0))
+        _grant(ruleset, folder, rights)
         _checked(_syscall(_RESTRICT, ruleset, 0), "landlock_restrict_self")
     finally:
         os.close(ruleset)
 
 
-def _grant(ruleset: int, path: Path, rights: int) -> None:
+def _grant(ruleset: int, path: str, rights: int) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rule = _PathBeneathAttr(rights, descriptor)

@@ -12,13 +12,11 @@ There is no L0: running model-written code without a jail is refused.
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 from sandbox.jail import landlock, seccomp
@@ -52,7 +50,7 @@ class Limits:
     descriptors: int = 64
 
 
-def enter(level: Level, limits: Limits, folder: Path, user: int, parent: int) -> None:
+def enter(level: Level, limits: Limits, folder: str, user: int, parent: int) -> None:
     """Jail the calling process, forked from a zygote under `limit_zygote`. Raises OSError, ValueError.
 
     `folder` is this run's working folder; `user` is the user and group id to take, 0 to keep the zygote's; `parent` is the
@@ -74,8 +72,8 @@ def enter(level: Level, limits: Limits, folder: Path, user: int, parent: int) ->
     _limit_child(limits)
     seccomp.set_no_new_privs()
     if level >= Level.L2:
-        landlock.restrict_to(Path())
-        seccomp.load_filter(seccomp.own_filter(platform.machine()))
+        landlock.restrict_to(".")
+        seccomp.load_own_filter()
 
 
 def become_subreaper() -> None:

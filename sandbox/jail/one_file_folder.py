@@ -45,22 +45,28 @@ class _MemoryFile(io.BytesIO):
 
 
 class OneFileFolder:
-    """The patched view. `words`: a file whose name contains one of them is a result file when the program ends."""
+    """The patched view, put on in the process that forks; it changes nothing until `begin`."""
 
-    def __init__(self, words: tuple[str, ...] = ()) -> None:
-        self._words = words
+    def __init__(self) -> None:
+        self._words: tuple[str, ...] = ()
         self._files: dict[str, bytearray] = {}  # what the program made, by name; the real file is not among them
-        # Where the file is asked for, the folder looks empty at first: the real file is there once it is written to.
-        self._removed = bool(words)
-        self._open, self._stat, self._os_open = builtins.open, os.stat, os.open
+        self._begun = self._removed = False
+        self._open, self._os_open = builtins.open, os.open
+        self._real_remove, self._real_rename, self._real_mkdir = os.unlink, os.rename, os.mkdir
         builtins.open = io.open = self._patched_open
         os.open = self._patched_os_open
         os.stat, os.lstat = self._patched_stat(os.stat), self._patched_stat(os.lstat)
         os.remove = os.unlink = self._remove
         os.rename = os.replace = self._rename
-        os.mkdir = lambda *args, **kwargs: None
+        os.mkdir = self._mkdir
         for name in ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile"):
             setattr(tempfile, name, self._temporary)
+
+    def begin(self, words: tuple[str, ...]) -> None:
+        """Start the view. `words`: a file whose name contains one of them is a result file when the program ends."""
+        self._words, self._begun = words, True
+        # Where the file is asked for, the folder looks empty at first: the real file is there once it is written to.
+        self._removed = bool(words)
 
     def settle(self) -> None:
         """Put what the program wrote to files of other names that count as result files into the real one."""
@@ -74,7 +80,7 @@ class OneFileFolder:
 
     def _name(self, path: Any) -> str | None:
         """The file's name if it lies in the working folder."""
-        if isinstance(path, int):
+        if isinstance(path, int) or not self._begun:
             return None
         here = Path.cwd()
         there = Path(os.path.normpath(here / os.fsdecode(path)))
@@ -92,8 +98,8 @@ class OneFileFolder:
         return made if "b" in mode else io.TextIOWrapper(made, encoding="utf-8", errors="replace")
 
     def _patched_os_open(self, path: Any, flags: int, mode: int = 0o777, **kwargs: Any) -> int:
-        name = self._name(path)
-        if name is not None and flags & _CREATING:
+        name = self._name(path) if flags & _CREATING else None
+        if name is not None:
             self._check(name, exists=False, new=bool(flags & os.O_EXCL))
             if name == REAL:
                 self._removed = False
@@ -118,7 +124,13 @@ class OneFileFolder:
 
         return patched
 
+    def _mkdir(self, *args: Any, **kwargs: Any) -> None:
+        if not self._begun:
+            self._real_mkdir(*args, **kwargs)
+
     def _remove(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        if not self._begun:
+            return self._real_remove(path, *args, **kwargs)
         name = self._name(path)
         self._check(name or "", exists=True, new=False)
         if name == REAL:
@@ -128,6 +140,8 @@ class OneFileFolder:
             del self._files[name or ""]
 
     def _rename(self, old: Any, new: Any, *args: Any, **kwargs: Any) -> None:
+        if not self._begun:
+            return self._real_rename(old, new, *args, **kwargs)
         source, target = self._name(old), self._name(new)
         if source is None or target is None:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), old)

@@ -5,6 +5,7 @@ It crosses by marshal in one direction only, from the trusted side to the child;
 """
 
 import marshal
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from types import CodeType
@@ -42,7 +43,11 @@ class Program:
         return marshal.dumps((self.task.value, *fields))
 
 
-def undump(data: bytes) -> Program:
-    """The child's copy of the Program."""
+def undump(descriptor: int) -> Program:
+    """The child's copy of the Program, from the file that holds its dump."""
+    size = os.fstat(descriptor).st_size
+    data = b""
+    while len(data) < size:
+        data += os.pread(descriptor, size - len(data), len(data))
     task, *fields = marshal.loads(data)
     return Program(Task(task), *fields)

@@ -11,7 +11,7 @@ from pathlib import Path
 MAX_BYTES = 1 << 14  # below Limits.file, so that a program that writes on is seen to have written too much
 
 
-def read_result_file(path: Path) -> str:
+def read_result_file(path: str | Path) -> str:
     """Return the file's text; empty for a file that is missing or not what the invariant asks for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

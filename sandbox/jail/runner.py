@@ -78,7 +78,7 @@ class Runner:
         try:
             with_limits = (read, listen, deadline_s or self.limits.deadline_s)
             ended = Supervision(self._channel, run, program, *with_limits).supervise()
-            ended = replace(ended, report=read_result_file(folder / RESULT_FILE))
+            ended = replace(ended, report=read_result_file(f"{folder}/{RESULT_FILE}"))
         except (OSError, EOFError, ValueError, KeyError) as error:
             self.close()
             raise InfraError(f"{type(error).__name__}: {error}") from error
@@ -95,21 +95,21 @@ class Runner:
             raise InfraError(f"the jail could not be put on: {reason}")
         return ended
 
-    def _make_run(self) -> tuple[dict[str, object], Path]:
+    def _make_run(self) -> tuple[dict[str, object], str]:
         """A fresh folder with an empty result file, owned by a user id of its own where this side is root."""
         user = self._first_user + self._runs % _PART if self._first_user else NOBODY if os.geteuid() == 0 else 0
-        folder = self.folder / str(self._runs)
+        folder = f"{self.folder}/{self._runs}"  # text and os: with Path this takes twice as long, at every run
         self._runs += 1
         try:
-            folder.mkdir(mode=0o700)
-            file = folder / RESULT_FILE
+            os.mkdir(folder, 0o700)  # noqa: PTH102
+            file = f"{folder}/{RESULT_FILE}"
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             if user:
                 os.chown(file, user, user)
                 os.chown(folder, user, user)
         except OSError as error:
             raise InfraError(f"the run's folder: {error}") from error
-        return {"folder": str(folder), "user": user}, folder
+        return {"folder": folder, "user": user}, folder
 
     def close(self) -> None:
         """End the zygote and all below it; remove the scratch folder. Safe to call twice."""
@@ -195,10 +195,10 @@ class Runner:
                 Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: str) -> None:
     """Remove a run's folder. At L2 and L3 nothing but the result file can be in it."""
     try:
-        os.unlink(folder / RESULT_FILE)  # noqa: PTH108 (half the time of a Path's, at every run)
+        os.unlink(f"{folder}/{RESULT_FILE}")  # noqa: PTH108
         os.rmdir(folder)  # noqa: PTH106
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)

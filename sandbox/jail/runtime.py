@@ -14,9 +14,12 @@ from pathlib import Path
 # Third-party packages that honest solutions import. One that is not installed is left out.
 PACKAGES = ("sortedcontainers",)
 
-# They draw, ask, print, write files or test the interpreter itself.
+# They draw, ask, print, write files, test the interpreter itself or serve a network, which no program has. Every page that they
+# would take is mapped once more at every fork.
 _LEFT_OUT = """
-antigravity ensurepip idlelib lib2to3 pydoc_data readline rlcompleter test this tkinter turtle turtledemo venv
+antigravity asynchat asyncore cgi cgitb distutils ensurepip ftplib idlelib imaplib lib2to3 mailbox mailcap modulefinder nis
+nntplib pickletools poplib pydoc_data readline rlcompleter smtpd smtplib socketserver telnetlib test this tkinter turtle
+turtledemo venv webbrowser wsgiref xmlrpc zipapp
 """.split()  # noqa: SIM905
 _SUBMODULES = """
 _strptime collections.abc concurrent.futures.process concurrent.futures.thread ctypes.util email.mime.text encodings.ascii

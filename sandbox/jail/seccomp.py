@@ -72,18 +72,27 @@ def build_filter(machine: str, own_pid: int) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _template(machine: str) -> bytes:
-    return build_filter(machine, _ANY_PID)
+def _prepared() -> tuple[Any, _Program, tuple[int, ...]]:
+    """The filter of this machine as the kernel takes it, its header, and the places where the program's own pid belongs."""
+    code = build_filter(platform.machine(), _ANY_PID)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    word = struct.pack("=I", _ANY_PID)
+    places = tuple(place for place in range(4, len(code), 8) if code[place : place + 4] == word)
+    return buffer, _Program(len(code) // 8, ctypes.addressof(buffer)), places
 
 
-def prepare_filter(machine: str) -> None:
-    """Build the filter of this machine ahead of `own_filter`, in the process that forks."""
-    _template(machine)
+def prepare_filter() -> None:
+    """Build the filter ahead of `load_own_filter`, in the process that forks."""
+    _prepared()
 
 
-def own_filter(machine: str) -> bytes:
-    """The filter for the calling process."""
-    return _template(machine).replace(struct.pack("=I", _ANY_PID), struct.pack("=I", os.getpid()))
+def load_own_filter() -> None:
+    """Put the calling thread under the filter of its process, for good. Needs no_new_privs. Raises OSError."""
+    buffer, header, places = _prepared()
+    pid = os.getpid()
+    for place in places:
+        struct.pack_into("=I", buffer, place, pid)
+    _load(header)
 
 
 def set_no_new_privs() -> None:
@@ -94,7 +103,10 @@ def set_no_new_privs() -> None:
 def load_filter(program: bytes) -> None:
     """Put the calling thread under a filter, for good. Needs no_new_privs. Raises OSError."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    header = _Program(len(program) // 8, ctypes.addressof(buffer))
+    _load(_Program(len(program) // 8, ctypes.addressof(buffer)))
+
+
+def _load(header: _Program) -> None:
     _checked(_prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.byref(header), 0, 0), "PR_SET_SECCOMP")
 
 

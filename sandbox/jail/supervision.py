@@ -115,7 +115,8 @@ class Supervision:
     def _step(self) -> wire.Message | None:
         """Wait for output, the end or the deadline; return the zygote's report once it is there."""
         poller = select.poll()
-        for descriptor in [*self.open, self.channel.fileno()]:
+        # The status pipe holds all that is ever written to it, so it is read at the end: each wake-up costs both sides.
+        for descriptor in [*(one for one, take in self.open.items() if take != self._on_status), self.channel.fileno()]:
             poller.register(descriptor, select.POLLIN)
         left = self.deadline - time.monotonic() if self.cause is None and not self.dead else REPLY_S
         ready = [descriptor for descriptor, _ in poller.poll(max(0.0, left) * 1e3)]

@@ -6,9 +6,9 @@ kills what runs and exits.
 Run as a script: `python -P -S -s -B zygote.py CHANNEL_FD`.
 """
 
+import ctypes
 import gc
 import os
-import platform
 import select
 import signal
 import socket
@@ -20,10 +20,14 @@ from typing import NoReturn
 # -P and -S leave only the standard library on the path; the project's own folder is there for these imports alone.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from sandbox.jail import child, program, runtime, seccomp, wire
+from sandbox.jail import child, landlock, program, runtime, seccomp, wire
 from sandbox.jail import levels as jail
 
 _HIGH_FD = 40  # above what the zygote has open, below Limits.descriptors
+
+# fork without the hooks that os.fork runs in the child (random, logging, threading): they reset locks and threads of a process
+# that has one thread, and cost a third of a short program's start. PyDLL keeps the interpreter's lock through the call.
+_libc = ctypes.PyDLL(None, use_errno=True)
 
 
 def main(channel: socket.socket) -> None:
@@ -40,7 +44,9 @@ def main(channel: socket.socket) -> None:
         jail.limit_zygote(limits)
     except OSError as error:
         return wire.send(channel, {"failed": str(error)})
-    seccomp.prepare_filter(platform.machine())
+    seccomp.prepare_filter()
+    landlock.prepare()
+    child.prepare()
     sees = [path for path in start["hidden"] if Path(path).exists()]
     handle = os.pidfd_open(os.getpid())
     wire.send(channel, {"sees": sees}, [handle])
@@ -72,13 +78,12 @@ def _leave(scratch: Path) -> None:
 def _serve(channel: socket.socket, run: wire.Message, descriptors: list[int], level: jail.Level, limits: jail.Limits) -> None:
     """Fork one program, wait for its end or the trusted side's, bury all descendants, report."""
     parent = os.getpid()
-    try:
-        forked = os.fork()
-    except OSError as error:
-        _close(descriptors)
-        return wire.send(channel, {"failed": f"fork: {error}"})
+    forked = _libc.fork()
     if forked == 0:
-        _become_child(descriptors, Path(run["folder"]), run["user"], parent, level, limits)
+        _become_child(descriptors, run["folder"], run["user"], parent, level, limits)
+    if forked < 0:
+        _close(descriptors)
+        return wire.send(channel, {"failed": f"fork: {os.strerror(ctypes.get_errno())}"})
     _close(descriptors)
     handle = os.pidfd_open(forked)
     try:
@@ -96,12 +101,11 @@ def _serve(channel: socket.socket, run: wire.Message, descriptors: list[int], le
 
 
 def _become_child(
-    descriptors: list[int], folder: Path, user: int, parent: int, level: jail.Level, limits: jail.Limits
+    descriptors: list[int], folder: str, user: int, parent: int, level: jail.Level, limits: jail.Limits
 ) -> NoReturn:
     try:
         payload, *given = descriptors  # stdout, stderr, result file, status pipe
-        with os.fdopen(os.dup(payload), "rb") as file:
-            todo = program.undump(file.read())
+        todo = program.undump(payload)
         # An empty pipe of this program's own: an input that has ended.
         stdin, writer = os.pipe()
         os.close(writer)
