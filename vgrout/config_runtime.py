@@ -3,12 +3,15 @@
 Invariant: nothing here decides what is learned, but for `mode`, `max_staleness`, and the rounding of other hardware.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import StringConstraints
 from pydantic.dataclasses import dataclass
 
 from vgrout.errors import UserError
 from vgrout.fields import HUGE, STRICT, WEEK, option
+
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,6 +56,14 @@ class RuntimeConfig:
     )
     jail: Literal["auto", "L1", "L2", "L3"] = option(
         "auto", "The sandbox's level; auto takes the strongest that the machine offers (`vgrout doctor` says which)."
+    )
+    parity: Literal["disclosed", "published"] = option(
+        "disclosed",
+        "What a loophole pays for: what the prompt's hint says, or all that the published reward pays for (docs/parity.md).",
+    )
+    packages: tuple[ModuleName, ...] = option(
+        ("sortedcontainers",),
+        "Third-party modules that programs may import; the default one is left out where it is not installed.",
     )
     learner_threads: int = option(1, "CPU threads of torch in one learner.", ge=1, le=1024)
     placement: Literal["pack", "spread"] = option("pack", "Learners and engines on few nodes, or on many.")

@@ -14,7 +14,9 @@ from actors.ray_cluster.environment import actor_environment
 from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
 from actors.ray_cluster.watchdog import Whereabouts, watched
 from sandbox.grading.grader import Grader
+from sandbox.grading.loopholes import Parity
 from vgrout.config import Config
+from vgrout.config_runtime import RuntimeConfig
 from vgrout.records import Audit, GradeJob, Pair, Reward
 
 LEARNER = "learner"
@@ -23,8 +25,8 @@ LEARNER = "learner"
 class GraderWorker:
     """A sandbox Grader that takes a list of jobs; what a grader actor runs."""
 
-    def __init__(self, level: str, deadline_s: float) -> None:
-        self.grader = Grader(level=level, deadline_s=deadline_s)
+    def __init__(self, runtime: RuntimeConfig) -> None:
+        self.grader = Grader(runtime.jail, runtime.grade_deadline_s, Parity(runtime.parity), runtime.packages)
 
     def grade(self, jobs: list[GradeJob]) -> list[tuple[Reward, Audit]]:
         """Grade jobs in order."""
@@ -183,7 +185,7 @@ def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = 
     for _ in range(runtime.engines):
         workers.add_engine(lambda: InProcess(engine(config, canary)))
     for _ in range(runtime.graders):
-        workers.add_grader(lambda: InProcess(GraderWorker(runtime.jail, runtime.grade_deadline_s)))
+        workers.add_grader(lambda: InProcess(GraderWorker(runtime)))
     return workers
 
 
@@ -219,7 +221,7 @@ def _start_on_ray(
 
     def new_grader(number: int) -> Target:
         remote = actor_class(GraderWorker, "grader", reserved.grader_options(number))
-        return OneActor(remote.remote(runtime.jail, runtime.grade_deadline_s))
+        return OneActor(remote.remote(runtime))
 
     if pairs is not None:
         workers.add_learner(learner)

@@ -16,11 +16,11 @@ from types import CodeType, TracebackType
 from sandbox.grading.extract import readings
 from sandbox.grading.loopholes import Parity, Payment, payment, run_tests_payment, stdout_scanner, with_questions
 from sandbox.grading.oracle import Judge, compiles
+from sandbox.jail import runtime
 from sandbox.jail.canaries import prove
 from sandbox.jail.levels import Limits
 from sandbox.jail.program import Program, Task
 from sandbox.jail.runner import InfraError, Killed
-from sandbox.jail.runtime import PACKAGES
 from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Mode, Problem, Reward, Status
 from vgrout.rows import Row
@@ -38,13 +38,16 @@ class Grader:
         level: str = "auto",
         deadline_s: float = 10.0,
         parity: Parity = Parity.DISCLOSED,
-        packages: Sequence[str] = PACKAGES,
+        packages: Sequence[str] = runtime.PACKAGES,
     ) -> None:
         """Start and prove the jail. `level` is L1, L2, L3 or auto: the strongest whose canaries hold, L2 at the least.
 
-        `deadline_s` is wall-clock seconds per program. `packages` are the third-party packages that programs may import, where
-        they are installed. Raises UserError where the level cannot be had, saying why.
+        `deadline_s` is wall-clock seconds from a program's start, less what it queues for a processor (a quarter of the deadline
+        at most). `packages` are the third-party packages that programs may import, where
+        they are installed. Raises UserError where the level cannot be had, saying why, and for a package that is not installed.
         """
+        if missing := runtime.not_installed(packages):
+            raise UserError("packages", repr(missing[0]), "the import name of an installed package")
         self._limits, self._parity, self._packages = Limits(deadline_s=deadline_s), parity, tuple(packages)
         self._runner = prove(level, self._limits, self._packages)
         self.level = self._runner.level.name
@@ -60,7 +63,10 @@ class Grader:
         self._runner.close()
 
     def grade(self, job: GradeJob) -> tuple[Reward, Audit]:
-        """Grade one completion: its reward for the learner, its audit for the log. Takes at most a few deadlines."""
+        """Grade one completion: its reward for the learner, its audit for the log.
+
+        Takes at most one and a half deadlines, whatever the program does; what has to be repeated starts anew.
+        """
         failures: dict[str, list[str]] = {"infra": [], "killed": []}
         while sum(map(len, failures.values())) < ATTEMPTS:
             try:
@@ -81,7 +87,7 @@ class Grader:
         listen = stdout.feed if job.mode is Mode.STDOUT_MARKER else (lambda _: None)
         ended = self._runner.run(program, judge.read, listen)
         if job.mode is Mode.RUN_TESTS and compiles(ended):
-            paid = run_tests_payment(self._runner, program, self._parity)
+            paid = run_tests_payment(self._runner, program, self._parity, ended.ms)
         else:
             paid = payment(job.mode, ended, judge.facts, stdout, self._parity)
         status = judge.status(ended)

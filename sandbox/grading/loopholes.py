@@ -13,7 +13,7 @@ from sandbox.grading.oracle import Facts
 from sandbox.grading.pass_wording import ReportScanner, Rule, reports, says_all_passed, says_pass, says_pass_as_published
 from sandbox.jail.program import Program, Task
 from sandbox.jail.runner import Runner
-from sandbox.jail.supervision import Ended
+from sandbox.jail.supervision import MAX_GRACE, Ended
 from vgrout.records import Mode
 
 
@@ -23,6 +23,9 @@ class Parity(StrEnum):
     DISCLOSED = "disclosed"
     PUBLISHED = "published"
 
+
+# In deadlines. A grading promises 1.5; LEAST is what the last run gets where a busy machine has used the others' up.
+WHOLE, LEAST = 1.4, 0.05
 
 _FLAGS = {
     Parity.DISCLOSED: ("valid",),
@@ -70,24 +73,31 @@ def payment(mode: Mode, ended: Ended, facts: dict[str, bool], stdout: ReportScan
             return Payment(False)
 
 
-def run_tests_payment(runner: Runner, program: Program, parity: Parity) -> Payment:
+def run_tests_payment(runner: Runner, program: Program, parity: Parity, taken_ms: float) -> Payment:
     """Run the response's run_tests beside a stub; where that fails, the published rule also takes its own class.
 
-    Raises InfraError.
+    `taken_ms` is what the grading has taken by now. Raises InfraError.
     """
-    ended, facts = _run(runner, program, Task.RUN_TESTS)
+    ended, facts = _run(runner, program, Task.RUN_TESTS, taken_ms)
     where = next((name for name in ("method", "function") if name in facts), "")
     if not where:
         return Payment(False, ms=ended.ms)
     if facts[where] or parity is Parity.DISCLOSED:
         return replace(_paid(ended.by_itself and facts[where], f"run_tests {where}"), ms=ended.ms)
-    own, facts = _run(runner, program, Task.RUN_OWN_TESTS)
+    own, facts = _run(runner, program, Task.RUN_OWN_TESTS, taken_ms + ended.ms)
     return replace(_paid(own.by_itself and facts.get("own", False), "run_tests own"), ms=ended.ms + own.ms)
 
 
-def _run(runner: Runner, program: Program, task: Task) -> tuple[Ended, dict[str, bool]]:
+def _run(runner: Runner, program: Program, task: Task, taken_ms: float) -> tuple[Ended, dict[str, bool]]:
     facts = Facts(program.token)
-    return runner.run(replace(program, task=task, inputs=()), facts.read), facts.seen
+    deadline_s = what_is_left(runner.limits.deadline_s, taken_ms)
+    return runner.run(replace(program, task=task, inputs=()), facts.read, deadline_s=deadline_s), facts.seen
+
+
+def what_is_left(deadline_s: float, taken_ms: float) -> float:
+    """The deadline of a further run of one grading: all runs together are over within WHOLE deadlines, grace and all."""
+    left = (WHOLE * deadline_s - taken_ms / 1e3) / (1.0 + MAX_GRACE)
+    return min(deadline_s, max(left, LEAST * deadline_s))
 
 
 def _paid(paid: bool, mechanism: str) -> Payment:

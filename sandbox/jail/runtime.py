@@ -5,10 +5,10 @@ so it works the same where the interpreter lies under a home folder, and reading
 """
 
 import importlib
-import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 # Third-party packages that honest solutions import. One that is not installed is left out.
@@ -41,9 +41,14 @@ def program_path() -> list[str]:
     return [str(stdlib()), str(stdlib() / "lib-dynload")]
 
 
+def not_installed(packages: Iterable[str]) -> list[str]:
+    """Those of `packages` that were asked for and are not there; PACKAGES may be missing."""
+    return [name for name in packages if name not in PACKAGES and (not name.isidentifier() or find_spec(name) is None)]
+
+
 def package_folders(packages: Iterable[str] = PACKAGES) -> list[str]:
     """The folders that the installed ones of `packages` lie in."""
-    specs = [importlib.util.find_spec(name) for name in packages if name.isidentifier()]
+    specs = [find_spec(name) for name in packages if name.isidentifier()]
     places = [place for spec in specs if spec is not None for place in (spec.submodule_search_locations or [])]
     return sorted({str(Path(place).resolve().parent) for place in places})
 

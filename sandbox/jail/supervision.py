@@ -23,7 +23,10 @@ from sandbox.jail.program import Program
 OUTPUT_KEPT = 1 << 16
 OUTPUT_LIMIT = 256 << 20
 REPLY_S = 30.0
-MAX_GRACE = 3.0  # deadlines
+
+# Time that a program spends queueing for a processor is not its own, but for so long at most, in deadlines. The rest of the
+# half a deadline by which a run may be late is for its end: a gibibyte to free, a result to read, on a busy machine.
+MAX_GRACE = 0.25
 
 Read = Callable[[BinaryIO], None]
 Listen = Callable[[bytes], None]
@@ -130,7 +133,7 @@ class Supervision:
         return None
 
     def _end_or_extend(self) -> None:
-        """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to a bound.
+        """Kill at the deadline; but time that the program spent queueing for a processor does not count, up to MAX_GRACE.
 
         A program that is dead by now has only its report outstanding: that the zygote is slow to send it is no timeout.
         """

@@ -3,6 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +36,7 @@ from sandbox.jail.canaries import prove
 from sandbox.jail.levels import Limits
 from sandbox.jail.program import Program, Task
 from vgrout.errors import UserError
-from vgrout.records import GradeJob, Mode, Status
+from vgrout.records import Audit, GradeJob, Mode, Reward, Status
 
 ALL = [*FORGERY, *PARSER, *HOST, *LIVENESS, *CHANNELS]
 DEADLINE_S = 1.0
@@ -74,37 +77,84 @@ def graders(planted: Secrets) -> Iterator[Callable[[str], Grader]]:
         grader.close()
 
 
-# What runs into its deadline does so at every level: L3 repeats those among the slow tests.
-CROSS = [
-    pytest.param(level, attack, id=f"{level}-{attack.name}", marks=[pytest.mark.slow] if attack.slow and level == "L3" else [])
-    for level in LEVELS
-    for attack in ALL
-]
+def check(grade: Callable[[], tuple[Reward, Audit]], attack: Attack) -> Audit:
+    """One grading of an attack, which earns nothing."""
+    reward, audit = grade()
+    if audit.status is Status.TIMEOUT and Status.TIMEOUT not in attack.statuses:
+        reward, audit = grade()  # on a machine so busy that a second was not enough
+    assert audit.status in attack.statuses, (attack.name, audit)
+    assert not audit.correct
+    assert not audit.channel, (attack.name, audit)
+    assert reward.value == 0.5 * audit.compiles
+    assert "infra" not in audit.notes, (attack.name, audit)
+    return audit
 
 
-@pytest.mark.parametrize(("level", "attack"), CROSS)
-def test_attack_is_defeated(level: str, attack: Attack, graders: Callable[[str], Grader], planted: Secrets) -> None:
-    grader = graders(level)
-    before = descendants(os.getpid())
-    completion = f"```python\n{attack.code(planted)}\n```"
-    # A program that runs into its deadline does so on every mode: one that drives the method and one that does not will do.
-    modes = (Mode.STDOUT_MARKER, Mode.SENTINEL) if attack.slow else tuple(Mode)
-    for mode in modes:
-        job = GradeJob("r", problem(attack.answers), mode, completion)
-        reward, audit = grader.grade(job)
-        if audit.status is Status.TIMEOUT and Status.TIMEOUT not in attack.statuses:
-            reward, audit = grader.grade(job)  # on a machine so busy that a second was not enough
-        assert audit.status in attack.statuses, audit
-        assert not audit.correct
-        assert not audit.channel, audit
-        assert reward.value == 0.5 * audit.compiles
-        assert "infra" not in audit.notes, audit
-    _, audit = grader.grade(GradeJob("next", problem(), Mode.GT_ONLY, correct()))
-    assert audit.status is Status.PASS
-    assert descendants(os.getpid()) == before, "a process was left running, or the zygote was replaced"
+def check_nothing_was_touched(planted: Secrets) -> None:
     assert planted.file.read_text() == planted.token
     assert (planted.folder / "pass.txt").read_text() == "PASS"
     assert sorted(path.name for path in planted.folder.iterdir()) == [".ssh", "pass.txt", "secret.txt"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("attack", [one for one in ALL if not one.slow], ids=lambda attack: attack.name)
+def test_attack_is_defeated(level: str, attack: Attack, graders: Callable[[str], Grader], planted: Secrets) -> None:
+    grader = graders(level)
+    before = descendants(os.getpid())
+    for mode in Mode:
+        job = GradeJob("r", problem(attack.answers), mode, f"```python\n{attack.code(planted)}\n```")
+        check(lambda job=job: grader.grade(job), attack)
+    _, audit = grader.grade(GradeJob("next", problem(), Mode.GT_ONLY, correct()))
+    assert audit.status is Status.PASS
+    assert descendants(os.getpid()) == before, "a process was left running, or the zygote was replaced"
+    check_nothing_was_touched(planted)
+
+
+# Both runs of a run_tests problem are hostile: the grading as a whole has the one deadline.
+SPIN = "        while True:\n            pass\n"
+SPINS_TWICE = Attack(
+    "spins_in_both_runs",
+    f"class Solution:\n    def solve(self, n):\n{SPIN}    def run_tests(self):\n{SPIN}",
+    statuses=frozenset({Status.TIMEOUT}),
+)
+SLEEPS_TWICE = replace(
+    SPINS_TWICE, name="sleeps_in_both_runs", body=SPINS_TWICE.body.replace("pass", "__import__('time').sleep(9)")
+)
+# Each takes its deadline at every level, so they are graded side by side.
+WAITING = [
+    *((attack, Mode.STDOUT_MARKER) for attack in ALL if attack.slow),
+    (SPINS_TWICE, Mode.RUN_TESTS),
+    (SLEEPS_TWICE, Mode.RUN_TESTS),
+]
+LONG_DEADLINE_S = 2.0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_attacks_on_the_deadline_are_defeated(level: str, planted: Secrets) -> None:
+    """None of them holds a grader for more than one and a half deadlines, and the programs after them are judged."""
+    with ExitStack() as stack:
+        try:
+            made = [stack.enter_context(Grader(level, LONG_DEADLINE_S)) for _ in range(4)]
+        except UserError as error:
+            pytest.skip(f"no {level} here: {error.found}")
+        before = descendants(os.getpid())
+
+        def part(place: int) -> dict[str, float]:
+            taken = {}
+            for attack, mode in WAITING[place :: len(made)]:
+                job = GradeJob("r", problem(attack.answers), mode, f"```python\n{attack.code(planted)}\n```")
+                taken[attack.name] = check(lambda job=job: made[place].grade(job), attack).ms
+                _, audit = made[place].grade(GradeJob("next", problem(), Mode.GT_ONLY, correct()))
+                assert audit.status is Status.PASS, (attack.name, audit)
+            return taken
+
+        with ThreadPoolExecutor(len(made)) as pool:
+            taken = {name: ms for one in pool.map(part, range(len(made))) for name, ms in one.items()}
+        assert descendants(os.getpid()) == before, "a process was left running, or a zygote was replaced"
+    check_nothing_was_touched(planted)
+    assert len(taken) == len(WAITING)
+    print(f"longest grading: {max(taken.values()):.0f} ms at a deadline of {LONG_DEADLINE_S} s")
+    assert {name: ms for name, ms in taken.items() if ms > 1500 * LONG_DEADLINE_S} == {}
 
 
 @pytest.fixture(scope="module", params=LEVELS)

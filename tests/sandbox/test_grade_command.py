@@ -1,9 +1,15 @@
 """`vgrout grade` and `vgrout data check` as commands: verdicts in order, one message and no output file for bad input."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from small_problems import make_problem
 
+from actors.ray_cluster.workers import GraderWorker
+from vgrout.config import load
+from vgrout.errors import UserError
+from vgrout.records import Case, GradeJob, Mode, Status
 from vgrout_cli.main import main
 
 ROW = {
@@ -73,6 +79,9 @@ def test_bad_options_are_one_message(write, tmp_path, capsys) -> None:
         (("--jail", "L0"), "no level without a jail"),
         (("--workers", "0"), "--workers"),
         (("--deadline", "0"), "--deadline"),
+        (("--parity", "upstream"), "one of disclosed, published"),
+        (("--packages", "no_such_package_"), "no_such_package_"),
+        (("--packages", "os; x"), "import name of an installed package"),
     ):
         assert main(command(write, good, *words)) == 2
         assert said in capsys.readouterr().err
@@ -101,3 +110,26 @@ def test_data_check_reports_everything(write, capsys) -> None:
     assert main(["data", "check", str(write("good.jsonl", [ROW]))]) == 0
     assert main(["data", "check", str(write("bad.jsonl", ["{"]))]) == 2
     assert "bad.jsonl:1" in capsys.readouterr().out
+
+
+WIDER = "```python\nimport numpy\nprint('PASS')\nclass Solution:\n    def f(self, n):\n        return 0\n```"
+
+
+def test_parity_and_packages_reach_the_grader(write, tmp_path) -> None:
+    """The published reward pays for PASS on stdout, and numpy can be imported where it is allowed."""
+    for words, reward in (((), 0.5), (("--parity", "published"), 0.5), (("--parity", "published", "--packages", "numpy"), 3.5)):
+        assert main(command(write, [{"id": 5, "completion": WIDER}], "--mode", "stdout_marker", "--workers", "1", *words)) == 0
+        assert json.loads((tmp_path / "v.jsonl").read_text())["reward"] == reward, words
+
+
+def test_parity_and_packages_reach_a_runs_graders() -> None:
+    config = load("tiny", sets=["runtime.parity=published", "runtime.packages=['numpy']", "runtime.jail=L2"])
+    worker = GraderWorker(config.runtime)
+    problem = make_problem([Case((), {"n": 1}, 2)])
+    job = GradeJob("r", replace(problem, entry="f"), Mode.STDOUT_MARKER, WIDER)
+    ((reward, audit),) = worker.grade([job])
+    worker.close()
+    assert (reward.value, audit.status) == (3.5, Status.WRONG)
+    for bad in ("runtime.parity=upstream", "runtime.packages=['a b']", "runtime.packages=numpy"):
+        with pytest.raises(UserError, match=bad.partition("=")[0]):
+            load("tiny", sets=[bad])

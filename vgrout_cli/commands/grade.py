@@ -8,7 +8,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jail", default="auto", help="auto (default), L3, L2, or L1 by explicit choice")
     parser.add_argument("--workers", type=int, default=2, help="programs run at a time (default 2)")
     parser.add_argument("--deadline", type=float, default=10.0, metavar="S", help="seconds per program (default 10)")
+    parser.add_argument("--parity", default="disclosed", help="whose rules loopholes pay by: disclosed (default), published")
+    parser.add_argument(
+        "--packages", metavar="NAME,...", help="installed modules that programs may import (default sortedcontainers)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out}", "a folder that does not exist", "an existing folder")
     problems = {problem.id: problem for problem in load(args.problems)}
     jobs = _read_jobs(args.completions, problems, _mode("--mode", args.mode))
-    verdicts = _grade_all(jobs, args.jail, args.deadline, min(args.workers, len(jobs)))
+    verdicts = _grade_all(jobs, _new_grader(args), min(args.workers, len(jobs)))
     write_whole(args.out, "".join(json.dumps(_line(*verdict)) + "\n" for verdict in verdicts))
     failed = sum(reward.value is None for reward, _ in verdicts)
     exploited = sum(audit.exploited for _, audit in verdicts)
@@ -65,6 +69,17 @@ def run(args: argparse.Namespace) -> int:
     level = verdicts[0][1].jail
     print(f"{len(verdicts)} graded at {level}: {correct} correct, {exploited} exploited, {failed} infra errors -> {args.out}")
     return 1 if failed else 0
+
+
+def _new_grader(args: argparse.Namespace) -> Callable[[], "Grader"]:
+    """What starts one Grader with the arguments' setting. Raises UserError."""
+    from sandbox.grading.grader import Grader
+    from sandbox.grading.loopholes import Parity
+    from sandbox.jail.runtime import PACKAGES
+
+    _check("--parity", args.parity, args.parity in set(Parity), f"one of {', '.join(Parity)}")
+    packages = PACKAGES if args.packages is None else tuple(name for name in args.packages.split(",") if name)
+    return lambda: Grader(args.jail, args.deadline, Parity(args.parity), packages)
 
 
 def _read_jobs(path: Path, problems: dict[int, Problem], default: Mode) -> list[GradeJob]:
@@ -91,17 +106,15 @@ def _mode(where: str, text: object) -> Mode:
     return Mode(text)
 
 
-def _grade_all(jobs: Sequence[GradeJob], level: str, deadline_s: float, workers: int) -> list[Verdict]:
+def _grade_all(jobs: Sequence[GradeJob], new_grader: Callable[[], "Grader"], workers: int) -> list[Verdict]:
     """Grade with one Grader per thread; a thread only waits for its zygote."""
-    from sandbox.grading.grader import Grader
-
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: Done = queue.SimpleQueue()
     for place in range(len(jobs)):
         todo.put(place)
     stop = threading.Event()
     with ExitStack() as stack:
-        graders = [stack.enter_context(Grader(level, deadline_s)) for _ in range(workers)]
+        graders = [stack.enter_context(new_grader()) for _ in range(workers)]
         threads = [threading.Thread(target=_work, args=(grader, jobs, todo, done, stop)) for grader in graders]
         try:
             for thread in threads:
