@@ -11,8 +11,10 @@ Why not JSON or pickle: json.loads is attackable by depth, 5,000-digit integers 
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, ItemsView, Iterable, KeysView
+from contextlib import suppress
 from enum import Enum
+from numbers import Number
 from typing import Any
 
 MAX_DEPTH = 64
@@ -43,7 +45,8 @@ class Match(Enum):
 def encode(value: Any) -> bytes:
     """Encode a plain value. Raises BadValue naming what is not plain or which limit it passes.
 
-    An instance of a subclass of a plain type (Counter, namedtuple, IntEnum) is written as the plain value that it holds.
+    An instance of a subclass of a plain type (Counter, namedtuple, IntEnum) is written as the plain value that it holds, and a
+    value of another type that equals a plain one (Decimal, dict keys) as that one.
     """
     out = bytearray()
     _Encoder(out).put(value, 0)
@@ -143,12 +146,36 @@ _BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 )
 
 
+# Other types whose values equal plain ones in Python.
+_EQUALS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (bytearray, bytes),
+    (KeysView, set),
+    (ItemsView, set),
+    (Number, lambda value: _exact_number(value)),
+)
+
+
+def _exact_number(value: Any) -> Any:
+    """The int or float that equals a Decimal, a Fraction, a complex or numpy's number; such a number equals no other literal."""
+    value = value.real if isinstance(value, complex) and not value.imag else value
+    for kind in (int, float):
+        with suppress(TypeError, ValueError, OverflowError):
+            if (plain := kind(value)) == value:
+                return plain
+    raise BadValue(f"a {type(value).__name__} that equals no int and no float"[:80])
+
+
 def _plain(value: Any) -> Any:
     for base, read in _BASES:
         if issubclass(type(value), base):
             plain = read(value)
             if type(plain) is base:
                 return plain
+    for kind, read in _EQUALS:
+        if isinstance(value, kind):
+            return read(value)
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
     raise BadValue(f"not a plain value: {str(type(value).__name__)[:80]}")
 
 

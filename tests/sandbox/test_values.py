@@ -3,9 +3,12 @@
 import math
 import tracemalloc
 from collections import Counter, OrderedDict, defaultdict, namedtuple
+from decimal import Decimal
 from enum import IntEnum
+from fractions import Fraction
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,7 +144,24 @@ def test_a_subclass_is_written_as_what_it_holds_and_cannot_lie(value: Any, plain
     assert encode([value]) == encode([plain_value])
 
 
-@pytest.mark.parametrize("value", [object(), int, (n for n in ()), range(3), 1j, bytearray(b"x")])
+def test_a_value_that_equals_a_plain_one_is_written_as_that_one() -> None:
+    equal = [
+        (Decimal(7), 7),
+        (Decimal("0.5"), 0.5),
+        (Fraction(7, 2), 3.5),
+        (7 + 0j, 7),
+        ({1: 2}.keys(), {1}),
+        (bytearray(b"x"), b"x"),
+    ]
+    equal += [(numpy.int64(7), 7), (numpy.float32(0.5), 0.5), (numpy.bool_(True), True), (Decimal("inf"), float("inf"))]
+    for value, plain in equal:
+        assert value == plain
+        assert encode([value]) == encode([plain]), value
+
+
+@pytest.mark.parametrize(
+    "value", [object(), int, (n for n in ()), range(3), 1j, memoryview(b"x"), Decimal("0.1"), Fraction(1, 3)]
+)
 def test_only_plain_types_are_encoded(value: Any) -> None:
     for wrapped in (value, [value], {"k": value}):
         with pytest.raises(BadValue):
