@@ -1,14 +1,16 @@
-"""Milliseconds to grade the tiny world's completions: jailed grader, a `python -I` per program, and no jail at all.
+"""Milliseconds to grade the tiny world's completions: jailed grader, published reward, a `python -I` per program, no jail at all.
 
     python -m bench.grading --out out/bench [--rounds 5] [--short]
 
 Half of the completions solve their problem, half of them hack it. The unjailed reward pays for correct code only and reads no
-loophole: it is what a user of TRL writes first. See `bench.grader` for the jail levels one by one, on larger problems.
+loophole: it is what a user of TRL writes first. The published reward is four subprocesses: does it compile, does it pass, does
+its run_tests accept a stub, does it accept its own class. `times` is its time over ours, round by round. See `bench.grader`
+for the jail levels one by one, on larger problems.
 """
 
 from pathlib import Path
 
-from bench.grader import as_script, run_script
+from bench.grader import as_script, naive_reward, run_script
 from bench.measure import Series, alternate, run_part
 from bench.trl_run import in_process_reward
 from sandbox.grading.grader import Grader
@@ -35,14 +37,17 @@ def measure(rounds: int, short: bool) -> list[Series]:
     with Grader("auto") as grader:
         taken = alternate(
             {
-                f"jailed grader ({grader.level})": lambda: [grader.grade(job) for job in jobs],
+                (ours := f"jailed grader ({grader.level})"): lambda: [grader.grade(job) for job in jobs],
+                (published := "published reward, 4 python -I"): lambda: [naive_reward(problem) for problem in problems],
                 "python -I per program": lambda: [run_script(as_script(problem)) for problem in problems],
                 "in this process, no jail": lambda: unjailed([[{"content": t}] for t in texts], [p.id for p in problems]),
             },
             rounds,
         )
     per_ms = {name: [1000 * s / len(jobs) for s in seconds] for name, seconds in taken.items()}
-    return [Series("grading", name, "ms per rollout", tuple(values)) for name, values in per_ms.items()]
+    series = [Series("grading", name, "ms per rollout", tuple(values)) for name, values in per_ms.items()]
+    times = tuple(theirs / own for theirs, own in zip(taken[published], taken[ours], strict=True))
+    return [*series, Series("grading", "published reward over jailed grader", "times", times)]
 
 
 if __name__ == "__main__":
