@@ -5,9 +5,13 @@ Invariant: everything that can be wrong with the input is checked before the run
 
 import errno
 import json
+import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from actors.evaluation import Exam, scheduled, score, write_curve
 from actors.journal.journal import Past, read
@@ -27,6 +31,7 @@ from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
+from vgrout.signals import AtOnce, Interrupted, RunStopped
 
 ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
 
@@ -38,12 +43,51 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
 
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
+    if resume is not None and is_finished(RunDir.open(resume), config, curve):
+        return RunDir(resume)
     check_model_path(config.model.path)
     world = load_dataset(config)
     fractions = reference_fractions(config)
+    run = _own(config, out, resume)
+    try:
+        with _stops_name(run, curve):
+            _train(config, world, fractions, run, resume is not None, curve)
+    finally:
+        run.release()
+    return run
+
+
+def _own(config: Config, out: Path | None, resume: Path | None) -> RunDir:
+    """The run directory, owned by this process: a new one, or the one to go on with."""
+    if resume is None:
+        return RunDir.claim(out, config)
+    run = RunDir.open(resume)
+    run.own()
+    return run
+
+
+@contextmanager
+def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
+    """Whoever is told that the run stopped is told how to go on with it."""
+    words = ["vgrout", "train", "--resume", str(run.path), *(["--eval-curve"] if curve else [])]
+    try:
+        yield
+    except (Interrupted, RunStopped, AtOnce) as stop:
+        stop.resume_command = shlex.join(words)
+        raise
+
+
+def is_finished(run: RunDir, config: Config, curve: bool) -> bool:
+    """Whether nothing is left to do: trained, exported, and scored where that was asked for."""
+    trained = config.train.updates in run.checkpoints() and (run.path / "deploy" / "vgrout.json").is_file()
+    return trained and (not curve or (run.path / "eval_curve.jsonl").is_file())
+
+
+def _train(config: Config, world: World, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
     workers = start_workers(config, canary_of(world), pairs=world.pairs, fractions=fractions)
     try:
-        run, first, past = _open(config, out, resume, workers, world_facts(config, world))
+        first, past = _begin(config, run, resumed, workers, world_facts(config, world))
+        print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
         _drive(config, world, workers, run, first, past)
         finalize(run, config)
         if curve:
@@ -51,13 +95,12 @@ def train(config: Config, out: Path | None, resume: Path | None = None, *, curve
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise UserError(str(error.filename or out or resume), "a full disk", "room; then go on with --resume") from None
+        raise UserError(str(error.filename or run.path), "a full disk", "room; then go on with --resume") from None
     except KeyboardInterrupt:
         workers.abandon()  # the second signal: nobody is asked, everybody is ended
         raise
     finally:
         workers.close()
-    return run
 
 
 def _drive(config: Config, world: Dataset, workers: Workers, run: RunDir, first: int, past: Past) -> None:
@@ -92,20 +135,18 @@ def order_digest(config: Config, world: Dataset) -> str:
     return sha256(json.dumps(groups).encode())
 
 
-def _open(
-    config: Config, out: Path | None, resume: Path | None, workers: Workers, facts: dict[str, object]
-) -> tuple[RunDir, int, Past]:
-    """(run directory, update to go on with, what the journal knows beyond the learner's checkpoint)."""
-    if resume is None:
+def _begin(config: Config, run: RunDir, resumed: bool, workers: Workers, facts: dict[str, object]) -> tuple[int, Past]:
+    """(update to go on with, what the journal knows beyond the learner's checkpoint)."""
+    if not resumed:
         facts["initial_adapter_digest"] = finish(workers.learner.initial_digest())
-        return RunDir.create(out, config, facts), 0, Past({}, [], [], [])
-    run = RunDir.open(resume)
+        run.begin(config, facts)
+        return 0, Past({}, [], [], [])
     _, _, damaged = run.newest_whole()
     version = restore(run, workers)
     past = read(run.path / "journal.bin", version)
     for note in [*damaged, *past.notes]:
         print(f"vgrout: {note}", file=sys.stderr, flush=True)
-    return run, version, past
+    return version, past
 
 
 def reference_fractions(config: Config) -> list[tuple[float, ...]]:

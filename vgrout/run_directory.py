@@ -18,6 +18,7 @@ and `truncate` removes it.
 
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,8 @@ from vgrout.errors import UserError
 from vgrout.files import file_sha256, read_jsonl, sha256, to_json, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
 from vgrout.rows import Row
+from vgrout.run_lock import RunLock
+from vgrout.signals import RunStopped
 
 SCHEMA = 1
 LOGS = ("metrics.jsonl", "rollouts.jsonl", "audits.jsonl")
@@ -37,17 +40,73 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: RunLock | None = None
+        self._made: list[Path] = []
 
     @classmethod
     def create(cls, path: Path | None, config: Config, facts: Row) -> "RunDir":
-        """Make a new run directory (by default `out/runs/<time>_<preset>_<arm>_seed<N>`) and write run.json.
+        """Claim a folder, begin a run in it and give it back: a whole run directory that nobody writes."""
+        run = cls.claim(path, config)
+        try:
+            run.begin(config, facts)
+        finally:
+            run.release()
+        return run
 
-        Raises UserError where `path` already holds a run.
+    @classmethod
+    def claim(cls, path: Path | None, config: Config) -> "RunDir":
+        """Make the folder of a new run and own it; the default is `out/runs/<time>_<preset>_<arm>_seed<N>_<random>`.
+
+        A run that ended before its first checkpoint may be begun again in its folder. Raises UserError where `path` holds
+        a run with checkpoints, belongs to another process, or is no folder.
         """
-        name = f"{time.strftime('%Y%m%dT%H%M%S')}_{config.preset}_{config.arm}_seed{config.seed}"
-        run = cls(path or Path("out/runs") / name)
-        if (run.path / "run.json").exists():
-            raise UserError(str(run.path), "an existing run", "a new folder, or --resume to go on with it")
+        if path is None:
+            name = f"{time.strftime('%Y%m%dT%H%M%S')}_{config.preset}_{config.arm}_seed{config.seed}_{secrets.token_hex(3)}"
+            path = Path("out/runs") / name
+        run = cls(path)
+        run._check_new()
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        run._made = missing
+        try:
+            run.own()
+            run._check_new()  # another process may have made and left a run since the first look
+        except UserError:
+            run.release()
+            raise
+        return run
+
+    def _check_new(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(str(self.path), "a file", "a folder for the run")
+        if (self.path / "run.json").exists() and self.checkpoints():
+            raise UserError(str(self.path), "an existing run", "a new folder, or --resume to go on with it")
+
+    def own(self) -> None:
+        """Take the folder for this process. Raises UserError where a living process has it."""
+        self._lock = RunLock(self.path)
+
+    def release(self) -> None:
+        """Give the folder back; where no run was begun in it, remove the folders that `claim` made."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        for folder in self._made if not (self.path / "run.json").exists() else []:
+            try:
+                folder.rmdir()
+            except OSError:  # something else is in it
+                break
+        self._made = []
+
+    def _check_owner(self) -> None:
+        if self._lock is not None and not self._lock.is_mine():
+            raise RunStopped(f"another process took over {self.path} while this one stood still")
+
+    def begin(self, config: Config, facts: Row) -> None:
+        """Write run.json and empty logs: from now on the folder holds a run."""
+        run = self
+        for old in ("journal.bin", "fleet.jsonl"):  # of a run that ended before its first checkpoint
+            (self.path / old).unlink(missing_ok=True)
         about = {
             "schema": SCHEMA,
             "config": config.to_dict(),
@@ -60,7 +119,6 @@ class RunDir:
         write_json(run.path / "run.json", about)
         for log in LOGS:
             write_whole(run.path / log, "")
-        return run
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
@@ -77,9 +135,12 @@ class RunDir:
         if not path.is_file():
             raise UserError(str(path), "no such file", "a run directory made by `vgrout train`")
         try:
-            return json.loads(path.read_text())
-        except json.JSONDecodeError as error:
+            about = json.loads(path.read_text())
+        except ValueError as error:  # no JSON, or no UTF-8
             raise UserError(str(path), f"invalid JSON ({error})", "a whole run.json") from None
+        if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
+            raise UserError(f"{path}: config", "nothing", "a run.json with the run's configuration")
+        return about
 
     def config(self) -> Config:
         """The run's resolved configuration."""
@@ -87,6 +148,7 @@ class RunDir:
 
     def append(self, log: str, records: Iterable[object]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""
+        self._check_owner()
         plain = (dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records)  # type: ignore[call-overload]
         lines = [to_json(record, separators=(",", ":")) for record in plain]
         with (self.path / log).open("a") as file:
@@ -95,6 +157,17 @@ class RunDir:
     def read(self, log: str) -> list[Row]:
         """All records of a JSON Lines file."""
         return [record for _, record in read_jsonl(self.path / log)]
+
+    def metrics(self) -> list[Row]:
+        """The records of metrics.jsonl. Raises UserError where an update is there twice, missing or out of order."""
+        rows = []
+        for number, record in read_jsonl(self.path / "metrics.jsonl"):
+            if record.get("update") != len(rows):
+                where = f"{self.path / 'metrics.jsonl'}:{number}, field update"
+                expected = f"update {len(rows)}: one run's updates, each once and in order"
+                raise UserError(where, repr(record.get("update")), expected)
+            rows.append(record)
+        return rows
 
     def truncate(self, version: int) -> None:
         """Forget what was logged of updates from `version` on, torn last lines included (they will be done again)."""
@@ -118,6 +191,7 @@ class RunDir:
 
         No state of a random generator is in it: every choice is drawn from a stream named by seed and ordinal.
         """
+        self._check_owner()
         folder = self.checkpoint(version)
         write_whole(folder / "train.safetensors", adapter)
         digests = {"train.safetensors": sha256(adapter), "optimizer.safetensors": sha256(optimizer)}
@@ -150,7 +224,8 @@ class RunDir:
 
     def checkpoints(self) -> list[int]:
         """Versions of all whole checkpoints, ascending. The optimizer file is written last and marks a whole one."""
-        return sorted(int(p.parent.name) for p in self.path.glob("checkpoints/*/optimizer.safetensors"))
+        found = (p.parent.name for p in self.path.glob("checkpoints/*/optimizer.safetensors"))
+        return sorted(int(name) for name in found if name.isascii() and name.isdigit())  # not `00006.bak`
 
     def evaluation(self, version: int) -> Row | None:
         """The test-split evaluation of a checkpoint, where one was made."""

@@ -1,10 +1,11 @@
-"""SIGINT and SIGTERM during a run: the first one asks it to stop after the running update, the second ends it at once.
+"""SIGINT, SIGTERM and SIGHUP during a run: the first asks it to stop after the running update, the second ends it at once.
 
 Invariant: after the first signal the run ends within the given time, in the middle of the update if that takes longer. Whatever
 is interrupted, the last checkpoint is whole and an incomplete record at the end of the journal is recognised.
 """
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,9 @@ from typing import NoReturn
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM arrived; the run stopped after a whole update and can be resumed."""
+    """SIGINT, SIGTERM or SIGHUP arrived; the run stopped after a whole update and can be resumed."""
+
+    resume_command = "vgrout train --resume RUN"  # with the run's folder, where that is known
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -22,6 +25,8 @@ class Interrupted(Exception):
 class AtOnce(KeyboardInterrupt):
     """A second signal arrived, or the first one's time is over: the run ends where it is and can be resumed."""
 
+    resume_command = Interrupted.resume_command
+
     def __init__(self, signum: int, why: str) -> None:
         self.signum = signum
         super().__init__(why)
@@ -29,6 +34,8 @@ class AtOnce(KeyboardInterrupt):
 
 class RunStopped(Exception):
     """The run cannot go on by itself, but can be resumed; the message says why."""
+
+    resume_command = Interrupted.resume_command
 
 
 class StopFlag:
@@ -59,9 +66,14 @@ class StopFlag:
 
 @contextmanager
 def stop_signals(patience_s: float) -> Iterator[StopFlag]:
-    """Route both signals into a StopFlag, and put the old handlers back."""
+    """Route the signals into a StopFlag, and put the old handlers back. Outside the main thread nothing is routed."""
     flag = StopFlag(patience_s)
+    if threading.current_thread() is not threading.main_thread():  # Python lets the main thread alone handle signals
+        yield flag
+        return
     handlers = {signal.SIGINT: flag.set, signal.SIGTERM: flag.set, signal.SIGALRM: flag.late}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup a closed terminal stops nothing
+        handlers[signal.SIGHUP] = flag.set
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield flag

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import io
 import sys
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ if hidden := own_packages.message():  # said before the imports below take the w
     sys.exit(2)
 
 from vgrout import __version__
-from vgrout.errors import UserError
+from vgrout.fault import as_user_error, report_bug
 from vgrout_cli.commands import accept as accept_command
 from vgrout_cli.commands import arms as arms_command
 from vgrout_cli.commands import compare as compare_command
@@ -94,16 +95,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     args = parser().parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
+    for output in (sys.stdout, sys.stderr):  # a terminal that knows no ± gets a `?`, and the command goes on
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")
     try:
         return run(args)
-    except UserError as error:
-        print(f"vgrout: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
         print("vgrout: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:  # the one boundary: what the user can mend in one message, the rest as a bug with its account
+        expected = as_user_error(error)
+        print(f"vgrout: {expected or report_bug(error)}", file=sys.stderr)
+        return 2 if expected else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ class WorkerDied(RuntimeError):
     """A worker's process is gone; `Workers.restart` starts a new one."""
 
 
+class StartFailed(RuntimeError):
+    """An actor's constructor failed, not for bad input; the message is the last line of what it raised."""
+
+
 @dataclass(frozen=True)
 class Pending(Generic[T]):
     """A call under way. `held` is its value (in this process) or the ObjectRef of it (under Ray)."""
@@ -93,8 +97,19 @@ def finish_all(pending: list[Pending[T]]) -> list[T]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's text, or its type where it has none; of a failed constructor the last, which says why."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return lines[-1] if getattr(error, "actor_init_failed", False) else lines[0]
+
+
+def start_failure(error: BaseException) -> Exception:
+    """What was raised in an actor's constructor, from Ray's account of it: a UserError as itself, else StartFailed."""
+    last, bad_input = first_line(error), f"{UserError.__module__}.{UserError.__name__}: "
+    if last.startswith(bad_input):
+        where, _, rest = last.removeprefix(bad_input).partition(": found ")
+        found, _, expected = rest.partition("; expected ")
+        return UserError(where, found, expected)
+    return StartFailed(last)
 
 
 def _held(args: tuple[object, ...]) -> list[object]:

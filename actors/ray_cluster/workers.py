@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.engines.protocol import Canary, EngineClass
 from actors.planning.placement import Seat
-from actors.ray_cluster.calls import InProcess, OneActor, Pending, Target, finish, finish_all
+from actors.ray_cluster.calls import InProcess, OneActor, Pending, Target, finish_all, start_failure
 from actors.ray_cluster.environment import actor_environment
 from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
 from actors.ray_cluster.watchdog import Whereabouts, watched
@@ -126,6 +126,16 @@ class Workers:
         """Where the (first) process of a worker runs: there once it is up."""
         return Pending(self._targets[name].actors[0].about.remote())
 
+    def wait_for_start(self) -> None:
+        """Return once every actor's constructor has. Raises what failed in one: UserError, or StartFailed with its last line."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        try:
+            ray.get([actor.about.remote() for target in self._targets.values() for actor in target.actors])
+        except RayActorError as error:
+            raise start_failure(error) from None
+
     def whereabouts(self) -> dict[str, Whereabouts]:
         """Where all workers run; empty without Ray. Raises WorkerDied."""
         names = [name for name, target in self._targets.items() if target.actors]
@@ -223,13 +233,18 @@ def _start_on_ray(
         remote = actor_class(GraderWorker, "grader", reserved.grader_options(number))
         return OneActor(remote.remote(runtime))
 
-    if pairs is not None:
-        workers.add_learner(learner)
-        if 0 < runtime.engine_gpus < 1:
-            # On a shared GPU an engine measures what is free: the learner's share has to be taken by then.
-            finish(workers.learner.initial_digest())
-    for seat in reserved.placement.of("engine"):
-        workers.add_engine(partial(new_engine, seat))
-    for i in range(runtime.graders * reserved.nodes):
-        workers.add_grader(partial(new_grader, i))
+    try:
+        if pairs is not None:
+            workers.add_learner(learner)
+            if 0 < runtime.engine_gpus < 1:
+                # On a shared GPU an engine measures what is free: the learner's share has to be taken by then.
+                workers.wait_for_start()
+        for seat in reserved.placement.of("engine"):
+            workers.add_engine(partial(new_engine, seat))
+        for i in range(runtime.graders * reserved.nodes):
+            workers.add_grader(partial(new_grader, i))
+        workers.wait_for_start()
+    except BaseException:
+        workers.abandon()
+        raise
     return workers

@@ -49,13 +49,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         done = train(config, args.out, args.resume, curve=args.eval_curve)
     except Interrupted as stop:
-        print(f"vgrout: stopped by {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
+        print(f"vgrout: stopped by {stop}; go on with: {stop.resume_command}", file=sys.stderr)
         return 128 + stop.signum
     except RunStopped as stop:
-        print(f"vgrout: the run stopped: {stop}; go on with: vgrout train --resume RUN", file=sys.stderr)
+        print(f"vgrout: the run stopped: {stop}; go on with: {stop.resume_command}", file=sys.stderr)
         return 1
     except AtOnce as stop:
-        print(f"vgrout: stopped at once ({stop}); go on with: vgrout train --resume RUN", file=sys.stderr)
+        print(f"vgrout: stopped at once ({stop}); go on with: {stop.resume_command}", file=sys.stderr)
         return 128 + stop.signum
     print(done.path)
     return 0
