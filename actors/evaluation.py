@@ -9,18 +9,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.made_of import base_here, canary_for, fix_date, places
 from actors.planning.adapter_slots import slots
 from actors.ray_cluster.calls import finish_all
 from actors.ray_cluster.workers import Workers, start_workers
-from actors.rollouts.dataset import Dataset, canary_of, load_dataset
+from actors.rollouts.dataset import Dataset, load_dataset
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from learner.checkpoint import read_adapter
 from learner.export import both_exports
 from sandbox.problems import novel_markers as novel
+from vgrout import ingredients
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.files import strict, write_json, write_whole
+from vgrout.files import file_sha256, strict, write_json, write_whole
 from vgrout.progress import Progress
 from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -112,45 +114,75 @@ def scheduled(run: RunDir, config: Config) -> list[int]:
     return [v for v in run.checkpoints() if v % every == 0 or v == last]
 
 
-def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam) -> list[Row]:
-    """Score checkpoints on parts of their own: one record per version, see `score`."""
+def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accept_changes: bool = False) -> list[Row]:
+    """Score checkpoints on parts of their own: one record per version, see `score`.
+
+    Raises UserError where the problems of the split, their loopholes or the base are not what the run was made of.
+    """
+    fix_date(run)
     dataset = load_dataset(config)
+    check_asked(run, config, dataset, exam, accept_changes)
+    canary = canary_for(run, dataset)
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
     config = dataclasses.replace(config, runtime=runtime)
-    workers = start_workers(config, canary_of(dataset))
+    workers = start_workers(config, canary)
     try:
         return score(run, config, dataset, workers, versions, exam)
     finally:
         workers.close()
 
 
+def check_asked(run: RunDir, config: Config, dataset: Dataset, exam: Exam, accept: bool) -> None:
+    """Raise UserError where what decides the answers of an exam is not what the run was made of (vgrout/ingredients.py)."""
+    here = {f"data.{_file(exam)}": file_sha256(Path(getattr(config.data, _file(exam)))), **base_here(config)}
+    ingredients.check(run, here, "eval", accept, places(config, here))
+    was = run.about().get("partition", {})
+    moved = [i for i in exam_ids(dataset, exam) if was.get(str(i), dataset.modes[i]) != dataset.modes[i]]
+    if moved and not accept:
+        found = f"{dataset.modes[moved[0]]} for problem {moved[0]}"
+        raise UserError(f"{run.path / 'run.json'}: partition", found, was[str(moved[0])])
+
+
+def _file(exam: Exam) -> str:
+    return "test" if exam.split == "test" else "train"
+
+
+def exam_digest(run: RunDir, config: Config, dataset: Dataset, exam: Exam) -> str:
+    """SHA-256 of all that decides an exam's answers but the adapter: problems, prompts, seeds, sampling, engine and base."""
+    problems = file_sha256(Path(getattr(config.data, _file(exam))))
+    asked = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
+    base = (base_here(config), config.model.dtype, config.runtime.engine)
+    return ingredients.digest([problems, base, exam.novel, asked])
+
+
 def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:
     """Score checkpoints on live workers: {"update", "digest", "split", "train": counts per mode, "deploy": counts per mode, ...}.
 
     As many versions at once as the engines have slots for. Writes every record as it is made (`eval/<exam>_<update>.json`, and
-    the audits of each policy beside it), and takes a record that is already there for the same adapter and number of samples
-    as it is.
+    the audits of each policy beside it), and takes a record that is already there for the same adapter and the same
+    questions (`exam_digest`) as it is.
     """
     exam_ids(dataset, exam)  # refused before anything is sampled
+    key = exam_digest(run, config, dataset, exam)
     progress = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions))
-    records = {v: record for v in versions if (record := _existing(run, v, config, exam))}
+    records = {v: record for v in versions if (record := _existing(run, v, exam, key))}
     missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
         adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
         for adapter, batch in zip(adapters, ask(workers, dataset, config, exam, adapters), strict=True):
-            record = records[adapter.version] = _written(run, config, adapter, exam, batch)
+            record = records[adapter.version] = _written(run, config, adapter, exam, batch, key)
             rates = record["deploy"]["all"]
             progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
     return [records[v] for v in versions]
 
 
-def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts) -> Row:
+def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts, key: str) -> Row:
     """Write the audits of each policy, then the record, which marks them as whole."""
     stem = f"eval/{exam.name}_{adapter.version:05d}"
     record: Row = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
-    record["samples"] = config.eval.samples
+    record |= {"samples": config.eval.samples, "questions": key}
     for sampling in Sampling:
         answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
         record[sampling] = to_json(by_mode(audit for _, audit in answers))
@@ -161,13 +193,13 @@ def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, b
     return record
 
 
-def _existing(run: RunDir, version: int, config: Config, exam: Exam) -> Row | None:
+def _existing(run: RunDir, version: int, exam: Exam, key: str) -> Row | None:
     place = run.path / f"eval/{exam.name}_{version:05d}.json"
     if not place.is_file():
         return None
     record = json.loads(place.read_text())
     _, about = read_adapter(run.checkpoint(version) / "train.safetensors")
-    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record["samples"] == config.eval.samples
+    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record.get("questions") == key
     return record if same else None
 
 

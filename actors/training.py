@@ -5,6 +5,7 @@ Invariant: everything that can be wrong with the input is checked before the run
 
 import errno
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -15,15 +16,18 @@ from typing import Any
 
 from actors.evaluation import Exam, scheduled, score, write_curve
 from actors.journal.journal import Past, read
+from actors.made_of import canary_for, fix_date, places
 from actors.model_card import model_card
 from actors.ray_cluster.calls import finish
 from actors.ray_cluster.workers import Workers, start_workers
 from actors.rollouts.dataset import Dataset, canary_of, data_digests, load_dataset
 from actors.rollouts.recorder import Recorder
 from actors.sync_driver import Driver, restore
+from learner.base_files import base_digests
 from learner.checkpoint import read_adapter
 from learner.export import adapter_config, peft_bytes, write_peft
 from learner.model import check_model_path
+from vgrout import ingredients, resumed_config, template_date
 from vgrout.config import Config, MatchedGate
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
@@ -36,20 +40,27 @@ from vgrout.signals import AtOnce, Interrupted, RunStopped
 ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
 
 
-def train(config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False) -> RunDir:
+def train(
+    config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False, accept_changes: bool = False
+) -> RunDir:
     """Train `config` into a new run directory, or go on with `resume` from its last whole checkpoint.
 
-    With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl).
+    With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl). A resumed run must be made
+    of what it was begun with (vgrout/ingredients.py); `accept_changes` goes on with what is here, and leaves a trace.
 
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
     if resume is not None and is_finished(RunDir.open(resume), config, curve):
         return RunDir(resume)
     check_model_path(config.model.path)
+    fix_date(None if resume is None else RunDir.open(resume))
     world = load_dataset(config)
     fractions = reference_fractions(config)
     run = _own(config, out, resume)
     try:
+        if resume is not None:
+            check_made_of(run, config, world, accept_changes)
+            resumed_config.record(run, config)
         with _stops_name(run, curve):
             _train(config, world, fractions, run, resume is not None, curve)
     finally:
@@ -83,8 +94,9 @@ def is_finished(run: RunDir, config: Config, curve: bool) -> bool:
     return trained and (not curve or (run.path / "eval_curve.jsonl").is_file())
 
 
-def _train(config: Config, world: World, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
-    workers = start_workers(config, canary_of(world), pairs=world.pairs, fractions=fractions)
+def _train(config: Config, world: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
+    canary = canary_for(run, world)
+    workers = start_workers(config, canary, pairs=world.pairs, fractions=fractions)
     try:
         first, past = _begin(config, run, resumed, workers, world_facts(config, world))
         print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
@@ -122,7 +134,16 @@ def world_facts(config: Config, world: Dataset) -> dict[str, object]:
         "validation_ids": world.validation_ids,
         "dropped": world.dropped,
         "order_digest": order_digest(config, world),
+        "base": base_digests(config.model.path),
+        "canary": canary_of(world),
+        "template_date": os.environ[template_date.VARIABLE],
     }
+
+
+def check_made_of(run: RunDir, config: Config, world: Dataset, accept: bool) -> None:
+    """Raise UserError where a run that goes on would do so with other data, pairs or base than it was begun with."""
+    here = ingredients.recorded(world_facts(config, world))
+    ingredients.check(run, here, "train --resume", accept, places(config, here))
 
 
 def order_digest(config: Config, world: Dataset) -> str:

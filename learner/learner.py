@@ -31,8 +31,17 @@ from vgrout.records import AdapterVersion, Pair, Sample
 class Learner:
     """Holds the base, the adapter, the optimizer and the gate; `version` counts the optimizer updates done."""
 
-    def __init__(self, config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None = None) -> None:
-        """Load everything. `fractions`: label shares to match, one row per update (the placebo's reference)."""
+    def __init__(
+        self,
+        config: Config,
+        pairs: list[Pair],
+        fractions: list[tuple[float, ...]] | None = None,
+        canary: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
+    ) -> None:
+        """Load everything. `fractions`: label shares to match, one row per update (the placebo's reference).
+
+        `canary`: (prompt ids, completion ids) of the text that engines are checked with; by default that of `canary_ids`.
+        """
         torch.set_num_threads(config.runtime.learner_threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # A debugging aid that costs 7% of an update.
@@ -47,7 +56,7 @@ class Learner:
         self.optimizer = Optimizer(self.lora, config.optim)
         tokens = tokenize_pairs(self.tokenizer, pairs)
         self.router = Router(config.gate, config.seed, tokens, fractions or [], config.train.micro_tokens)
-        self.canary: Side = tokens.clean[0]
+        self.canary: Side = Side(*canary) if canary else tokens.clean[0]
         self.version, self.team = 0, SOLO
         self.canary_base = self._canary(Policy.BASE)
 
@@ -110,7 +119,7 @@ class Learner:
         return checkpoint.initial_digest(self.lora.factors())
 
     def canary_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The fixed canary text: (prompt ids, completion ids) of the first authored pair's clean side."""
+        """The canary text: (prompt ids, completion ids), of the first authored pair's clean side unless another was given."""
         return self.canary.prompt_ids, self.canary.completion_ids
 
     def _canary(self, policy: Policy) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from learner.model_head import body, head
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
+from vgrout.template_date import strftime_now
 from vgrout.token_limits import CHUNK_TOKENS
 
 K = TypeVar("K")
@@ -113,7 +114,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, .
     chat = [{"role": m.role, "content": m.content} for m in messages]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        text = tokenizer.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=strftime_now()
+        )
     assert isinstance(text, str)  # one chat, not tokenized
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 

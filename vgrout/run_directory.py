@@ -142,6 +142,15 @@ class RunDir:
             raise UserError(f"{path}: config", "nothing", "a run.json with the run's configuration")
         return about
 
+    def note(self, key: str, records: list[Row]) -> None:
+        """Append records to a list in run.json."""
+        about = self.about()
+        self.rewrite({**about, key: [*about.get(key, []), *records]})
+
+    def rewrite(self, about: Row) -> None:
+        """Write run.json anew, whole."""
+        write_json(self.path / "run.json", about)
+
     def config(self) -> Config:
         """The run's resolved configuration."""
         return from_dict(self.about()["config"], str(self.path / "run.json"))

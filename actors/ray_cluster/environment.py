@@ -5,6 +5,7 @@ Invariant: a VLLM_ variable that the user has set wins; without Ray every one do
 
 import os
 
+from vgrout import template_date
 from vgrout.config import Config
 
 # One thread per engine process: spinning OpenMP threads cost more than a second thread gains (2.5 s against 8 to 33 s).
@@ -27,12 +28,13 @@ def engine_environment(config: Config) -> dict[str, str]:
 
 def actor_environment(config: Config, role: str) -> dict[str, str]:
     """Variables of a Ray actor by its role: "engine", "learner" or "grader". Those of the job reach every actor as well."""
+    date = {name: os.environ[name] for name in (template_date.VARIABLE,) if name in os.environ}
     if role == "engine":
         ours = engine_environment(config)
         kept = {name: os.environ.get(name, value) if name.startswith("VLLM_") else value for name, value in ours.items()}
-        return {**kept, **hidden_gpus(config.runtime.engine_gpus)}
+        return {**date, **kept, **hidden_gpus(config.runtime.engine_gpus)}
     threads, booked = (config.runtime.learner_threads, config.runtime.learner_gpus) if role == "learner" else (1, 0.0)
-    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **hidden_gpus(booked)}
+    return {**date, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **hidden_gpus(booked)}
 
 
 def hidden_gpus(booked: float) -> dict[str, str]:

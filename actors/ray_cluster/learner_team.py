@@ -11,8 +11,7 @@ import ray
 
 from actors.ray_cluster.calls import OneActor, Pending
 from learner.learner import Learner
-from vgrout.config import Config
-from vgrout.records import AdapterVersion, Pair
+from vgrout.records import AdapterVersion
 
 ON_ALL_RANKS = ("update", "restore")
 
@@ -45,10 +44,10 @@ class LearnerTeam:
         return pending[0]
 
 
-def start_team(classes: list[Any], config: Config, pairs: list[Pair], fractions: list[tuple[float, ...]] | None) -> LearnerTeam:
-    """Start one actor per remote class (with its seat's options), by rank, and let them meet."""
+def start_team(classes: list[Any], *what: object) -> LearnerTeam:
+    """Start one actor per remote class (with its seat's options), by rank, of a Learner's arguments, and let them meet."""
     size = len(classes)
-    actors = tuple(kind.remote(config, pairs, fractions) for kind in classes)
+    actors = tuple(kind.remote(*what) for kind in classes)
     address = ray.get(actors[0].address.remote())
     ray.get([actor.join.remote(rank, size, address) for rank, actor in enumerate(actors)])
     return LearnerTeam(actors)

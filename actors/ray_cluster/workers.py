@@ -183,7 +183,7 @@ def engine_class(config: Config) -> EngineClass:
 
 def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = None,
                   fractions: list[tuple[float, ...]] | None = None) -> Workers:  # fmt: skip
-    """Make the workers of a training run (`pairs` given) or of an evaluation. `canary` is the text that engines check."""
+    """Make the workers of a training run (`pairs` given) or of an evaluation. `canary`: the text to check adapters with."""
     from learner.learner import Learner
 
     engine, runtime = engine_class(config), config.runtime
@@ -191,7 +191,7 @@ def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = 
         return _start_on_ray(config, engine, pairs, fractions, canary)
     workers = Workers()
     if pairs is not None:
-        workers.add_learner(lambda: InProcess(Learner(config, pairs, fractions)))
+        workers.add_learner(lambda: InProcess(Learner(config, pairs, fractions, canary)))
     for _ in range(runtime.engines):
         workers.add_engine(lambda: InProcess(engine(config, canary)))
     for _ in range(runtime.graders):
@@ -204,7 +204,7 @@ def _start_on_ray(
     engine: EngineClass,
     pairs: list[Pair] | None,
     fractions: list[tuple[float, ...]] | None,
-    canary: Canary | None,
+    canary: Canary,
 ) -> Workers:
     import ray
 
@@ -223,8 +223,8 @@ def _start_on_ray(
         seats = reserved.placement.of("learner")
         classes = [actor_class(LearnerActor, "learner", reserved.options(seat)) for seat in seats]
         if len(classes) > 1:
-            return start_team(classes, config, pairs, fractions)
-        return OneActor(classes[0].remote(config, pairs, fractions))
+            return start_team(classes, config, pairs, fractions, canary)
+        return OneActor(classes[0].remote(config, pairs, fractions, canary))
 
     def new_engine(seat: Seat) -> Target:
         return OneActor(actor_class(engine, "engine", reserved.options(seat)).remote(config, canary))

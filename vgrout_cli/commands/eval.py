@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from actors.ray_cluster.environment import prepare
@@ -18,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=int, help="updates done at the checkpoint (default: the last)")
     parser.add_argument("--split", choices=("test", "validation", "train"), default="test", help="the problems (default: test)")
     parser.add_argument("--samples", type=int, help="completions per problem (default: the run's eval.samples)")
+    parser.add_argument("--accept-changes", action="store_true", help="go on though data or base changed; noted in run.json")
     parser.add_argument("--json", action="store_true", help="print the record as JSON instead of a table")
 
 
@@ -34,11 +39,26 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(str(run_dir.path / "checkpoints"), "no whole checkpoint", "at least one")
     version = args.checkpoint if args.checkpoint is not None else whole[-1]
     exam = Exam(args.split + samples_suffix(own, config), args.split)
-    record = evaluate(run_dir, config, [version], exam)[0]
+    with only_answers_on_stdout():
+        record = evaluate(run_dir, config, [version], exam, args.accept_changes)[0]
     if version == whole[-1] and exam.name == "test":
         write_json(run_dir.path / "per_mode_deploy.json", record)
     print(json.dumps(record) if args.json else table(record))
     return 0
+
+
+@contextmanager
+def only_answers_on_stdout() -> Iterator[None]:
+    """Send to standard error what libraries print, from Python or from C, while an evaluation runs."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def with_samples(config: Config, samples: int | None) -> Config:

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--monitor", type=Path, metavar="FILE", help="the frozen monitoring subset only (see vgrout monitor)")
     parser.add_argument("--novel-markers", action="store_true", help="hints and detectors in words never seen in training")
+    parser.add_argument("--accept-changes", action="store_true", help="go on though data or base changed; noted in run.json")
     parser.add_argument("--samples", type=int, help="completions per problem (default: the run's eval.samples)")
 
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             versions = [v for v in versions if v % args.every == 0 or v == versions[-1]]
         name = ("test" if ids is None else "monitor") + ("_novel" if args.novel_markers else "") + samples_suffix(own, config)
         exam = Exam(name, ids=None if ids is None else tuple(ids), novel=args.novel_markers)
-        records = evaluate(run_dir, config, versions, exam)
+        records = evaluate(run_dir, config, versions, exam, args.accept_changes)
         write_curve(run_dir, records, ("" if name == "test" else f"_{name}") + (f"_every{args.every}" if args.every else ""))
         print(f"{run_dir.path}\n{table(records[-1])}")
     return 0

@@ -19,14 +19,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--block", choices=("deploy", "train"), default="deploy", help="deployed block, or both (default: deploy)"
     )
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="of the tensors (default: fp32)")
+    parser.add_argument("--accept-changes", action="store_true", help="go on though the base changed; noted in run.json")
     parser.add_argument("--out", type=Path, help="the PEFT folder (default: RUN/exports/<update>_<block>_<dtype>)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export; prints the folder. Says so where the export holds the quarantine."""
     run_dir = RunDir.open(args.run_dir)
+    from actors.made_of import check_base
     from actors.training import export
 
+    check_base(run_dir, run_dir.config(), "export", args.accept_changes)
     version = args.checkpoint if args.checkpoint is not None else max(run_dir.checkpoints(), default=0)
     out = args.out or run_dir.path / "exports" / f"{version:05d}_{args.block}_{args.dtype}"
     if args.push_to is not None and not args.push_to.is_dir():

@@ -1,12 +1,14 @@
 """`vgrout train CONFIG`: train one arm into a run directory, or go on with an interrupted one."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from actors.planning.dry_run import make_plan, render
 from actors.ray_cluster.environment import prepare
-from vgrout.config import load
+from vgrout import resumed_config
+from vgrout.config import Config, load
 from vgrout.errors import UserError
 from vgrout.run_directory import RunDir
 
@@ -22,6 +24,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, help="with --dry-run: GPUs to place the actors on (default: as configured)")
     parser.add_argument("--gpu-memory-gib", type=float, default=0.0, help="with --dry-run: memory of one GPU, to check against")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with RUN from its last whole checkpoint")
+    parser.add_argument(
+        "--resume-or-start", action="store_true", help="go on with --out where it holds a checkpoint, else start it"
+    )
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="with --resume: go on though data or base changed; noted in run.json"
+    )
     parser.add_argument("--eval-curve", action="store_true", help="score the checkpoints on the test split when trained")
 
 
@@ -31,14 +39,19 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("vgrout train", "neither or both of CONFIG and --resume", "one of them")
     if not args.dry_run and (args.gpus is not None or args.gpu_memory_gib):
         raise UserError("vgrout train", "--gpus or --gpu-memory-gib without --dry-run", "a run takes its GPUs from the config")
+    if args.accept_changes and args.resume is None and not args.resume_or_start:
+        raise UserError("--accept-changes", "a new run", "--resume RUN, or --resume-or-start")
     if args.resume is not None:
-        changed = [name for name in ("arm", "seed", "out") if getattr(args, name) is not None]
-        if changed or args.sets:
-            found = ", ".join("--" + name for name in [*changed, *(["set"] if args.sets else [])])
-            raise UserError("--resume", found, "no changes: a resumed run keeps its own configuration")
-        config = RunDir.open(args.resume).config()
+        given = [f"--{name}" for name in ("arm", "seed", "out") if getattr(args, name) is not None]
+        if given or args.resume_or_start:
+            found = ", ".join([*given, *(["--resume-or-start"] if args.resume_or_start else [])])
+            raise UserError("--resume", found, "none of these: a resumed run keeps its own configuration and folder")
+        config = resumed_config.changed(RunDir.open(args.resume).config(), args.sets, "--resume")
     else:
+        assert args.config is not None
         config = load(args.config, arm=args.arm, seed=args.seed, sets=args.sets)
+        if args.resume_or_start:
+            args.resume = begun(args.out, config)
     if args.dry_run:
         print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
         return 0
@@ -47,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from vgrout.signals import AtOnce, Interrupted, RunStopped
 
     try:
-        done = train(config, args.out, args.resume, curve=args.eval_curve)
+        done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes)
     except Interrupted as stop:
         print(f"vgrout: stopped by {stop}; go on with: {stop.resume_command}", file=sys.stderr)
         return 128 + stop.signum
@@ -59,3 +72,21 @@ def run(args: argparse.Namespace) -> int:
         return 128 + stop.signum
     print(done.path)
     return 0
+
+
+def begun(out: Path | None, asked: Config) -> Path | None:
+    """The run to go on with where `out` holds one with a checkpoint, else None.
+
+    Raises UserError without --out, and where that run was begun with other settings that a resumed run may not change.
+    """
+    if out is None:
+        raise UserError("--resume-or-start", "no --out", "CONFIG and --out RUN")
+    if not (out / "run.json").is_file() or not RunDir.open(out).checkpoints():
+        return None
+    here, wanted = (resumed_config.flat(config.to_dict()) for config in (RunDir.open(out).config(), asked))
+    for name, value in wanted.items():
+        section, _, field = name.partition(".")
+        if field not in resumed_config.FREE.get(section, ()) and json.dumps(here.get(name)) != json.dumps(value):
+            found = f"{json.dumps(here.get(name)):.80}, where {json.dumps(value):.80} is asked for"
+            raise UserError(f"{out / 'run.json'}: {name}", found, "the same, or another --out")
+    return out

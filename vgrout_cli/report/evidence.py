@@ -111,7 +111,7 @@ def read_run(path: Path, source: str) -> Run:
         status=RunStatus.DONE,
         final=final,
         curve=tuple(r for r in records if r["split"] == "test"),
-        metrics=tuple(run_dir.read("metrics.jsonl")) if (path / "metrics.jsonl").is_file() else (),
+        metrics=tuple(run_dir.metrics()) if (path / "metrics.jsonl").is_file() else (),
         answers=_answers(path, final),
     )
 
