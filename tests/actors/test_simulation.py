@@ -6,46 +6,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated import SMALL, point, scripted
 
 from actors.async_run import messages as e
 from actors.async_run.group_ledger import Ledger
-from actors.async_run.loop import drive, new_stream
-from actors.journal.journal import Past
 from actors.planning.model_shape import shape_of
-from actors.simulation.cluster import Simulation
 from actors.simulation.engine import SimulatedEngine
 from actors.simulation.invariants import InvariantBroken, InvariantChecker
 from actors.simulation.run import simulate
-from actors.simulation.scenario import (
-    Crash,
-    EngineTimes,
-    GraderTimes,
-    LearnerTimes,
-    Lengths,
-    Partition,
-    Point,
-    Scenario,
-    Slow,
-    read,
-)
+from actors.simulation.scenario import Crash, Lengths, Partition, Slow, read
 from vgrout.group_records import Dropped, Key, Reason
-
-SMALL = Scenario(
-    config="tiny.toml",
-    engine=EngineTimes(step_ms=10.0, sequence_ms=1.0, load_s=0.5, start_s=3.0),
-    lengths=Lengths(median=40, sigma=0.5),
-    learner=LearnerTimes(update_s=2.0, publish_s=0.25, checkpoint_s=0.5, start_s=4.0, restore_s=1.0),
-    grader=GraderTimes(program_s=0.1),
-    set=("rollout.prompts=3", "rollout.samples=2", "runtime.engines=3", "train.updates=8", "train.checkpoint_every=3",
-         "runtime.suspect_s=4", "runtime.dead_s=10", "runtime.restarts=99"),
-)  # fmt: skip
-
-
-def point(scenario: Scenario, *sets: str) -> Point:
-    from vgrout.config import load
-
-    given = ["runtime.mode=async", *scenario.set, *sets]
-    return Point(load(Path("configs") / scenario.config, arm="routev", seed=scenario.seed, sets=given), {})
 
 
 def test_in_lock_step_the_time_of_a_run_is_the_sum_of_its_parts():
@@ -120,60 +90,19 @@ def test_a_machine_that_is_ten_times_slower_is_felt_where_there_is_no_other():
     assert slowed.seconds - fast.seconds == pytest.approx(9 * (fast.engines["decode"] + fast.engines["load"]) * fast.seconds)
 
 
-class Overheard(Simulation):
-    """Checks what is heard: after a part was replaced, only its new process, and only what that one was given."""
-
-    def __init__(self, scenario: Scenario, at: Point) -> None:
-        super().__init__(scenario, at)
-        self.starting: set[str] = set()
-        self.given: dict[str, set[Key]] = {name: set() for name in self.engine_names}
-        self.died: set[str] = set()
-
-    def do(self, action: e.Action) -> None:
-        match action:
-            case e.Restart(name):
-                self.starting.add(name)
-                self.died.discard(name)
-                self.given[name] = set()
-            case e.Advance(name, groups):
-                self.given[name].update(groups)
-        super().do(action)
-
-    def wait(self) -> list[e.Event]:
-        found = super().wait()
-        for event in found:
-            match event:
-                case e.Started(name):
-                    assert name in self.starting
-                    self.starting.remove(name)
-                case e.Died(name):
-                    assert name not in self.died
-                    self.died.add(name)
-                    self.starting.discard(name)
-                case e.Advanced(name, finished, aborted):
-                    assert name not in self.starting | self.died and self.given[name].issuperset([*finished, *aborted])
-                case e.Loaded(name) | e.Graded(name):
-                    assert name not in self.starting | self.died
-                case e.Updated() | e.Published() | e.Checkpointed():
-                    assert e.LEARNER not in self.starting | self.died
-        return found
-
-
 PARTS = st.sampled_from(["engine-0", "engine-1", "engine-2", "grader-0", "grader-1", "learner"])
 CRASHES = st.lists(st.builds(Crash, PARTS, st.floats(0, 40)), max_size=4)
 PARTITIONS = st.lists(st.builds(Partition, PARTS, st.floats(0, 40), st.floats(0.1, 30)), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 4), CRASHES, PARTITIONS)
-def test_whatever_crashes_or_goes_silent_every_group_counts_once(seed, staleness, crashes, partitions):
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(3, 6), st.integers(0, 4), CRASHES, PARTITIONS)
+def test_whatever_crashes_or_goes_silent_every_group_counts_once(seed, engines, staleness, crashes, partitions):
     scenario = dataclasses.replace(SMALL, seed=seed, crash=tuple(crashes), partition=tuple(partitions))
-    at = point(scenario, f"runtime.max_staleness={staleness}")
-    world = Overheard(scenario, at)
-    stream = new_stream(at.config, world.engine_names, world.grader_names, 0, {}, Past({}, [], [], []))
-    end = drive(stream, world)
-    world.checker.close(end.outcome, stream.ledger)
-    assert end.outcome is e.EndReason.DONE and sorted(world.checker.consumed) == list(range(8)) and world.checker.disk == 8
+    run = scripted(f"runtime.max_staleness={staleness}", f"runtime.engines={engines}", scenario=scenario).run()
+    assert run.end.outcome is e.EndReason.DONE
+    assert sorted(run.checker.consumed) == list(range(8))
+    assert run.checker.disk == 8
 
 
 def test_a_part_that_is_silent_for_long_is_replaced_and_for_a_while_is_waited_for():
