@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbox.grading.grader import Grader
 from sandbox.problems.load import load
@@ -56,7 +57,7 @@ bomb = b'E' + struct.pack('>I', len(pairs)) + b''.join(
     b'U' + struct.pack('>I', length + 2) + empty + struct.pack('>cqcq', b'J', a, b'J', b) for a, b in pairs
 )
 """
-_HOSTILE = {
+HOSTILE = {
     "spins": "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
     "spins_in_c": "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",
     "forks": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
@@ -126,13 +127,13 @@ class Report:
 
 def make_jobs(problems: Sequence[Problem], count: int) -> list[GradeJob]:
     """The programs, mixed; the id says what each is, and for an honest one the reward and status that it must get."""
-    kinds, jobs = list(_HOSTILE), list[GradeJob]()
+    kinds, jobs = list(HOSTILE), list[GradeJob]()
     for number in range(count):
         problem, mode = problems[number % len(problems)], LOOPHOLES[number % len(LOOPHOLES)]
         wrong = f"class Solution:\n    def {problem.entry}(self, *args, **more):\n        return 'no'\n"
         if number % 10 < HOSTILE_IN_TEN:
             place = number // 10 * HOSTILE_IN_TEN + number % 10
-            name, code = kinds[place % len(kinds)], wrong + _HOSTILE[kinds[place % len(kinds)]]
+            name, code = kinds[place % len(kinds)], wrong + HOSTILE[kinds[place % len(kinds)]]
         elif number % 3 == 0:
             name, code = "right/3.5/pass", problem.canonical_solution
         elif number % 3 == 1:
@@ -196,7 +197,8 @@ def measure(programs: int, graders: int, deadline_s: float) -> Report:
         ray.init(
             num_cpus=graders, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}
         )
-    actors = [ray.remote(Worker).options(num_cpus=1).remote(deadline_s) for _ in range(graders)]
+    worker: Any = ray.remote(Worker)
+    actors: list[Any] = [worker.options(num_cpus=1).remote(deadline_s) for _ in range(graders)]
     began = time.monotonic()
     parts = ray.get([actor.grade.remote(jobs[place::graders]) for place, actor in enumerate(actors)])
     seconds = time.monotonic() - began
