@@ -15,8 +15,9 @@ from actors.ray_cluster.calls import WorkerDied, finish, finish_all
 from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
+from actors.rollouts.group_flow import GroupFlow
 from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
-from actors.rollouts.sampling import grade, in_order, join, requests_for, start_generating
+from actors.rollouts.sampling import group_of, join
 from vgrout.config import Config
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
@@ -85,18 +86,23 @@ class Driver:
         return self.recorder.update(update, batch, result, {**idle, **laps})
 
     def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
-        """Let the engines and graders make the batch of an update, and journal it."""
-        requests = requests_for(self.config, self.dataset, self._ordinals(update))
-        pending = start_generating(self.workers, requests)
+        """Let the engines and graders make the batch of an update, and journal it.
+
+        Every group goes on as soon as it is whole: to a grader, then to the learner, which computes of it what no update changes.
+        """
+        ordinals = self._ordinals(update)
+        flow = GroupFlow(self.workers, self.dataset, [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals])
         kill_points.reach("generate", update, self._whereabouts())
-        rollouts = in_order(requests, finish_all(pending))
-        self.watchdog.moved()
-        clock.lap("generate_s")
-        batch = grade(self.workers, self.dataset, rollouts)
-        self.watchdog.moved()
+        found: dict[int, Graded] = {}
+        for group in flow.graded(sampled=lambda: clock.lap("generate_s")):
+            self.watchdog.moved()
+            found[group.key.ordinal] = group
+            if self.config.uses_frozen_base:
+                self.workers.learner.prepare(samples_for(self.config, self.dataset, join([group])))
         clock.lap("grade_s")
-        self._journal(update, batch)
-        return batch
+        groups = [found[ordinal] for ordinal in ordinals]
+        self._journal(update, groups)
+        return join(groups)
 
     def _ordinals(self, update: int) -> range:
         return range(update * self.config.rollout.prompts, (update + 1) * self.config.rollout.prompts)
@@ -107,14 +113,11 @@ class Driver:
         groups = [g for g in found if g is not None and g.version == update]
         return join(groups) if len(groups) == len(found) else None
 
-    def _journal(self, update: int, batch: GradedRollouts) -> None:
-        keys = [Key(ordinal, 0) for ordinal in self._ordinals(update)]
-        rows = list(zip(batch.rollouts, batch.rewards, batch.audits, strict=True))
-        for key in keys:
-            mine = [row for row in rows if row[0].group == key.ordinal]
-            self.groups[key] = Graded(key, [r for r, _, _ in mine], [p for _, p, _ in mine], [a for _, _, a in mine])
-            self.journal.group(self.groups[key])
-        self.journal.batch(TakenBatch(update, tuple(keys)))
+    def _journal(self, update: int, groups: list[Graded]) -> None:
+        for group in groups:
+            self.groups[group.key] = group
+            self.journal.group(group)
+        self.journal.batch(TakenBatch(update, tuple(group.key for group in groups)))
         self.journal.sync()
 
     def _publish(self, version: int) -> float:
@@ -161,6 +164,7 @@ class Driver:
                     self.workers.restart(name)
             self.where.clear()
             try:
+                finish_all([engine.clear() for engine in self.workers.engines])
                 return restore(self.run_dir, self.workers)
             except WorkerDied as death:
                 why = str(death)

@@ -14,9 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from learner.checkpoint import adapter_bytes
 from learner.cprobe import probe
-from learner.gate import masks
 from learner.learner import Learner
-from learner.lora2r import Policy
+from learner.lora2r import ROUTED, Policy
 from learner.model import collate, logprobs_GT
 from vgrout.config import Config
 from vgrout.files import sha256
@@ -106,7 +105,7 @@ def _cross_block(learner: Learner, samples: list[Sample]) -> Iterator[Line]:
     """A clean rollout must leave the quarantine's gradient at 0, a hack rollout the deployed block's: to the last bit."""
     r = learner.lora.rank
     for label in (GateLabel.CLEAN, GateLabel.HACK):
-        with learner.lora.routed(*masks([label] * 4, learner.lora.device)):
+        with learner.lora.policy(ROUTED[label]):
             (-logprobs_GT(learner.model, collate(samples[:4], learner.device)).sum()).backward()
         leak = own = 0.0
         for module in learner.lora.modules.values():

@@ -3,7 +3,7 @@
 Invariant: one backward over a batch gives every rollout the gradient that it would have alone, since each has its own
 gate row and rollouts do not see each other. Nothing that is trained receives a gradient.
 Source: docs/method.md, "Score"; the gate is the alpha-probe of a rank-r bottleneck, d/dc_r = sum_t h_tr (B^T dL/dy_t)_r.
-Shapes: G rollouts, T tokens, M modules, R rank of one block.
+Shapes: G rollouts, T tokens, M modules, R rank of one block, C completion tokens of all rollouts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner.lora2r import Lora2r
-from learner.model import Tokens, collate, logprobs_GT, micro_batches
+from learner.model import Tokens, micro_batches
+from learner.packing import Packing, head_logprobs_C, hidden_CD, pack
 
 
 def probe(model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], *, initial: bool, budget: int) -> Tensor:
@@ -23,10 +24,26 @@ def probe(model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], *, init
     """
     cgrad_GMR = torch.empty(len(items), len(lora.modules), lora.rank)
     for rows in micro_batches(items, budget):
-        batch = collate([items[i] for i in rows], lora.device)
-        with lora.probed(len(rows), initial=initial) as gates_GR, torch.enable_grad():
-            logprob_GT = logprobs_GT(model, batch)
-            mean_nll_G = -logprob_GT.sum(1) / batch.lengths_G
-            grads = torch.autograd.grad(mean_nll_G.sum(), gates_GR)
-        cgrad_GMR[rows] = torch.stack(grads, dim=1).cpu()
+        packing = pack([items[i] for i in rows], lora.device, share=False)
+        cgrad_GMR[rows] = probe_packed(model, lora, packing, initial=initial)[0]
     return cgrad_GMR
+
+
+def probe_packed(
+    model: PreTrainedModel, lora: Lora2r, packing: Packing, *, initial: bool, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """(cgrad_GMR, logprob_C) of a packed row whose prompts are not shared, both float32 on the CPU.
+
+    logprob_C is at `temperature`, from the same forward pass; the probe itself is at temperature 1.
+    """
+    assert packing.rollout_GN is not None
+    with lora.probed(packing.rollout_GN, initial=initial) as gates_GR, torch.enable_grad():
+        hidden = hidden_CD(model, packing)
+        logprob_C = head_logprobs_C(model, packing, hidden, 1.0)
+        mean_nll = -torch.stack([part.mean() for part in logprob_C.split(packing.lengths)]).sum()
+        grads = torch.autograd.grad(mean_nll, gates_GR)
+    cgrad_GMR = torch.stack(grads, dim=1).cpu()
+    if temperature == 1.0:
+        return cgrad_GMR, logprob_C.detach().cpu()
+    with torch.no_grad():
+        return cgrad_GMR, head_logprobs_C(model, packing, hidden.detach(), temperature).cpu()

@@ -1,23 +1,23 @@
-"""Data parallelism of the learner: every rank gets the whole batch, works on its rollouts, and ends with the same adapter.
+"""Data parallelism of the learner: every rank gets the whole batch, works on its part, and ends with the same adapter.
 
 Invariants: with one rank nothing here computes anything, so the bytes are those of a learner without it; with several,
 labels, advantages and v_grad are the same on all ranks, gradients are summed over ranks before anything reads them, and
 the adapters of all ranks stay bit-identical. Knows torch.distributed (NCCL on GPUs, gloo on CPUs), no ray.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from learner.model import Tokens
+from learner.work import Unit
 
 T = TypeVar("T")
-Item = TypeVar("Item", bound=Tokens)
+K = TypeVar("K", bound=StrEnum)
 TIMEOUT = timedelta(minutes=10)  # a rank that died ends the others with an error, not with a hang
 
 
@@ -28,23 +28,25 @@ class Team:
     rank: int = 0
     size: int = 1
 
-    def rows(self, items: Sequence[Tokens]) -> list[int]:
-        """Indices of this rank's rollouts, ascending: every size-th by length, so that ranks work equally long."""
-        if self.size == 1:
-            return list(range(len(items)))
-        order = sorted(range(len(items)), key=lambda i: len(items[i].prompt_ids) + len(items[i].completion_ids))
-        return sorted(order[self.rank :: self.size])
+    def owns(self, group: int) -> bool:
+        """True where this rank computes what belongs to a group as a whole."""
+        return group % self.size == self.rank
 
-    def assemble(self, items: Sequence[Item], work: Callable[[list[Item]], Tensor]) -> Tensor:
-        """`work` over all items, one number per item: each rank does its rows, all get the whole, in order."""
+    def mine(self, work: list[Unit[K]]) -> list[Unit[K]]:
+        """This rank's part of the work: the longest unit first, each to the rank with the fewest tokens so far."""
         if self.size == 1:
-            return work(list(items))
-        rows = self.rows(items)
-        values_G = work([items[i] for i in rows]) if rows else torch.empty(0)
-        whole_G = torch.empty(len(items))
-        for their_rows, their_values in self._gather((rows, values_G)):
-            whole_G[their_rows] = their_values
-        return whole_G
+            return work
+        loads, mine = [0] * self.size, []
+        for unit in sorted(work, key=lambda u: (-u.tokens, u.rows)):
+            rank = loads.index(min(loads))
+            loads[rank] += unit.tokens
+            if rank == self.rank:
+                mine.append(unit)
+        return mine
+
+    def merged(self, values: dict[str, T]) -> dict[str, T]:
+        """The entries of all ranks."""
+        return values if self.size == 1 else {k: v for part in self._gather(values) for k, v in part.items()}
 
     def concat(self, values_N: Tensor) -> Tensor:
         """The values of all ranks, one rank after the other (on the CPU with several ranks)."""

@@ -1,4 +1,4 @@
-"""The banded gate: from scores to gate labels, and from labels to the masks (m, d).
+"""The banded gate: from scores to gate labels.
 
 Invariant: labels depend on scores, on the band and on nothing else; score < lower is clean, score > upper is hack,
 and everything between (both edges included) is mid. Pure functions and one small state: no model, no pairs, no rewards.
@@ -90,10 +90,3 @@ def label_by_fractions(score_G: Tensor, fractions: tuple[float, ...]) -> list[Ga
     for i in order[count - hack :]:
         labels[i] = GateLabel.HACK
     return labels
-
-
-def masks(labels: list[GateLabel], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
-    """(m_G, d_G) as bool: clean (0, 0), mid (1, 0), hack (1, 1)."""
-    m_G = torch.tensor([name is not GateLabel.CLEAN for name in labels], device=device)
-    d_G = torch.tensor([name is GateLabel.HACK for name in labels], device=device)
-    return m_G, d_G

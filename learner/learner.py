@@ -5,20 +5,23 @@ samples in the same order give the same bytes. Shapes: G rollouts of a batch.
 """
 
 import math
+from typing import Any
 
 import torch
 
-from learner import checkpoint
+from learner import checkpoint, packed_attention
 from learner.data_parallel import SOLO, join_team
 from learner.device import device
 from learner.export import both_exports
+from learner.fixed_terms import fixed_terms
+from learner.frozen_base import FrozenBase
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
-from learner.model import collate, load_model, load_tokenizer, logprobs_GT
+from learner.model import load_model, load_tokenizer
 from learner.objective import advantages
 from learner.optimizer import Optimizer, Step, learning_rate
+from learner.packing import logprobs_C, pack
 from learner.policy_gradient import ObjectiveSums, accumulate_gradients
-from learner.reference_logprobs import compute_fixed_terms
 from learner.router import Router
 from learner.update_metrics import UpdateResult, report
 from learner.vgrad import Side, tokenize_pairs
@@ -49,7 +52,8 @@ class Learner:
         self.config = config
         self.device = device(config.runtime.learner_gpus, "runtime.learner_gpus")
         self.tokenizer = load_tokenizer(config.model.path)
-        self.model = load_model(config.model, self.device)
+        self.model: Any = load_model(config.model, self.device)
+        self.model.set_attn_implementation(packed_attention.NAME)
         self.lora = Lora2r(self.model, config.lora.targets, config.lora.rank, config.seed)
         if config.train.gradient_checkpointing:
             recompute_layers(self.model, self.lora)
@@ -57,19 +61,28 @@ class Learner:
         tokens = tokenize_pairs(self.tokenizer, pairs)
         self.router = Router(config.gate, config.seed, tokens, fractions or [], config.train.micro_tokens)
         self.canary: Side = Side(*canary) if canary else tokens.clean[0]
+        self.frozen_base = FrozenBase(
+            self.model,
+            self.lora,
+            wants_probe=config.probes_frozen_base,
+            wants_reference=config.objective.kl > 0,
+            temperature=config.rollout.temperature,
+            budget=config.train.micro_tokens,
+        )
         self.version, self.team = 0, SOLO
         self.canary_base = self._canary(Policy.BASE)
 
     def join(self, rank: int, size: int, address: str) -> None:
         """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
-        self.team = self.router.team = join_team(rank, size, address, self.device)
+        self.team = self.router.team = self.frozen_base.team = join_team(rank, size, address, self.device)
 
     def update(self, samples: list[Sample]) -> UpdateResult:
         """Train on one batch of whole groups and bump the version."""
         c, router = self.config, self.router
 
         # 1. Score: the cosine of every rollout's c-probe with v_grad.
-        score_G = router.score(self.model, self.lora, samples, self.version)
+        base = self.frozen_base.take(samples)
+        score_G = router.score(self.model, self.lora, samples, base, self.version)
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.
         labels = router.label(score_G, self.version)
@@ -77,7 +90,8 @@ class Learner:
         # 3. Advantages: reward minus baseline, group by group.
         gained = advantages([s.reward for s in samples], [s.group for s in samples], labels, c.objective.baseline)
 
-        fixed = compute_fixed_terms(self.model, self.lora, c, samples, labels, self.team)
+        references = [b.reference_N for b in base]
+        fixed = fixed_terms(self.model, self.lora, c, samples, labels, references, self.team)
         sums, step = ObjectiveSums(), Step(learning_rate(c.optim, self.version, c.train.updates))
         for _ in range(c.objective.epochs):
             # 4. Gradients: of the clipped objective, every rollout under the masks of its label.
@@ -88,7 +102,15 @@ class Learner:
         self.version += 1
 
         # 6. Report.
-        return report(samples, score_G, labels, gained, fixed, sums, step, router.refresh)
+        return report(samples, score_G, labels, gained, fixed.mismatch(self.team), sums, step, router.refresh)
+
+    def prepare(self, samples: list[Sample]) -> None:
+        """Compute ahead of `update` what only needs the frozen base: c-probes at the initial policy, and the KL reference.
+
+        Call it with whole groups, in any order and as often as you like, from the moment their tokens are known; rewards are
+        not read. The update gives the same bytes with and without it. Where nothing can be prepared it does nothing.
+        """
+        self.frozen_base.prepare(samples)
 
     def publish(self) -> AdapterVersion:
         """Both exports of the current version as bytes, their digest, and the canary's log-probabilities under each."""
@@ -112,6 +134,7 @@ class Learner:
 
     def restore(self, adapter: bytes, optimizer: bytes) -> None:
         """Go on from a checkpoint's two files. Raises UserError for damaged ones."""
+        self.frozen_base.forget()
         self.version = checkpoint.restore(self.lora, self.optimizer, self.router, adapter, optimizer)
 
     def initial_digest(self) -> str:
@@ -123,9 +146,9 @@ class Learner:
         return self.canary.prompt_ids, self.canary.completion_ids
 
     def _canary(self, policy: Policy) -> tuple[float, ...]:
-        batch = collate([self.canary], self.device)
+        packing = pack([self.canary], self.lora.device, share=False)
         with torch.no_grad(), self.lora.policy(policy):
-            values = logprobs_GT(self.model, batch)[batch.completion_GT].tolist()
+            values = logprobs_C(self.model, packing).tolist()
         if not all(map(math.isfinite, values)):
             raise FloatingPointError(f"version {self.version}: the canary's log-probabilities are not finite")
         return tuple(values)

@@ -1,7 +1,7 @@
 """lora2r: one rank-2r LoRA per target Linear, whose rows/columns `[:r]` are deployed and `[r:]` are the quarantine.
 
-Invariants: the adapter's contribution is bit-exact zero while A = A0 and B = B0; under `routed` a clean rollout
-(m=0, d=0) gives the quarantine a gradient of exactly 0 and a hack rollout (m=1, d=1) gives the deployed block one.
+Invariants: the adapter's contribution is bit-exact zero while A = A0 and B = B0; a clean rollout gives the quarantine no
+gradient and a hack rollout gives the deployed block none.
 Sources: LoRA (Hu et al. 2021, arXiv 2106.09685); gradient routing by masks (Cloud et al. 2024, arXiv 2410.04332).
 
 Shapes: G rollouts, T tokens, I/O input and output features, R rank of one block, S = 2R.
@@ -17,23 +17,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from learner.lora2r_products import Branch, Delta, Gate, SplitLinear
 from vgrout.errors import UserError
 from vgrout.records import GateLabel
 from vgrout.seeds import stream
 
 
 class Policy(StrEnum):
-    """Which function the model computes; see `Lora2r` for the context managers that set it."""
+    """Which function the model computes, and which blocks a backward pass trains."""
 
     BASE = "base"  # adapter off: the frozen start, and the KL reference
-    DEPLOY = "deploy"  # deployed block only (ablated)
-    TRAIN = "train"  # both blocks, unmasked
-    ROUTED = "routed"  # per-rollout masks m, d
-    PROBE = "probe"  # DEPLOY or BASE with the c gate on the deployed bottleneck
+    DEPLOY = "deploy"  # the deployed block alone
+    TRAIN = "train"  # both blocks
+    HACK = "hack"  # both blocks forward, the quarantine alone backward: the deployed block's output is detached
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that take part in the forward pass; policies of as many blocks give the same values."""
+        return {Policy.BASE: 0, Policy.DEPLOY: 1, Policy.TRAIN: 2, Policy.HACK: 2}[self]
 
 
 OUTSIDE_TEXT = re.compile(r"vision|visual|audio|image|speech", re.IGNORECASE)  # parts of a model that no text goes through
-LABELS = {(False, False): GateLabel.CLEAN, (True, False): GateLabel.MID, (True, True): GateLabel.HACK}
+# A gate label's masks (m, d) as a policy: clean (0, 0) leaves the quarantine out, mid (1, 0) trains both, hack is (1, 1).
+ROUTED = {GateLabel.CLEAN: Policy.DEPLOY, GateLabel.MID: Policy.TRAIN, GateLabel.HACK: Policy.HACK}
 
 
 @dataclass
@@ -41,11 +47,9 @@ class Route:
     """What all modules of one model read during a forward pass. Only `Lora2r` writes it."""
 
     policy: Policy = Policy.TRAIN
-    label: GateLabel | None = None  # the one label of a uniform batch under ROUTED; None for a mixed batch
-    quarantine_G11: Tensor | None = None  # m: 1 where the quarantine takes part
-    detach_G11: Tensor | None = None  # d: 1 where the deployed block's output is detached
-    probe_initial: bool = False
-    gates_GR: list[Tensor] = field(default_factory=list)  # one leaf of ones per module, in module order
+    gates_GR: list[Tensor] = field(default_factory=list)  # while probing: one leaf of ones per module, in module order
+    rollout_GN: Tensor | None = None  # while probing: which rollout each token of the packed row is of
+    initial: bool = False  # the probe is at A0, B0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def initial_factors(name: str, d_in: int, d_out: int, rank: int, seed: int) -> t
 
 
 class Lora2rLinear(nn.Module):
-    """A frozen Linear plus `(B-B0)(A x) + B0((A-A0) x)` per block, in the adapter's float32.
+    """A frozen Linear plus `(B-B0)(A x) + B0((A-A0) x)` per block (see learner/lora2r_products.py for the precision).
 
     The sum equals BA - B0 A0; this form is exactly zero at the start and does not cancel in low precision.
     """
@@ -88,69 +92,48 @@ class Lora2rLinear(nn.Module):
         self.dense = 2 * rank * (base.in_features + base.out_features) > base.in_features * base.out_features
         self.merged = self.dense and base.weight.dtype == self.a_SI.dtype
 
+    def block(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(A, B, A0, B0) of the rows/columns `[start:stop]`."""
+        s = slice(start, stop)
+        return self.a_SI[s], self.b_OS[:, s], self.a0_SI[s], self.b0_OS[:, s]
+
     def delta(self, start: int, stop: int) -> Tensor:
         """The contribution of rows/columns `[start:stop]` as a matrix [O, I]; exactly 0 at the start."""
-        a_SI, b0_OS = self.a_SI[start:stop], self.b0_OS[:, start:stop]
-        return (self.b_OS[:, start:stop] - b0_OS) @ a_SI + b0_OS @ (a_SI - self.a0_SI[start:stop])
+        return Delta.apply(*self.block(start, stop))  # pyright: ignore
 
-    def branch(self, x_GTI: Tensor, start: int, stop: int) -> Tensor:
-        """The contribution of rows/columns `[start:stop]` to the output: [G, T, O]."""
-        if self.dense:
-            return F.linear(x_GTI, self.delta(start, stop))
-        a_SI, b0_OS = self.a_SI[start:stop], self.b0_OS[:, start:stop]
-        first_GTO = F.linear(F.linear(x_GTI, a_SI), self.b_OS[:, start:stop] - b0_OS)
-        return first_GTO + F.linear(F.linear(x_GTI, a_SI - self.a0_SI[start:stop]), b0_OS)
-
-    def adapted(self, x_GTI: Tensor, start: int, stop: int) -> Tensor:
-        """The base's output plus the contribution of `[start:stop]`: [G, T, O]."""
-        if self.merged:
-            return F.linear(x_GTI, self.base.weight + self.delta(start, stop), self.base.bias)
-        y_GTO = self.base(x_GTI)
-        return y_GTO + self.branch(x_GTI.to(self.a_SI.dtype), start, stop).to(y_GTO.dtype)
-
-    def gate_term(self, x_GTI: Tensor) -> Tensor:
-        """`B((c-1) * h)` with h = A[:r] x: exactly 0 in value at c = 1, and d/dc = h * (B^T dL/dy), summed over tokens.
-
-        h and B are constants here: only c's gradient is wanted, and at c = 1 the term passes none on to x.
-        """
-        initial = self.route.probe_initial
-        a_RI = (self.a0_SI if initial else self.a_SI)[: self.rank].detach()
-        b_OR = (self.b0_OS if initial else self.b_OS)[:, : self.rank].detach()
-        c_GR = self.route.gates_GR[self.index]
-        h_GTR = F.linear(x_GTI.detach(), a_RI)
-        return F.linear((c_GR - 1.0)[:, None, :] * h_GTR, b_OR)
-
-    def routed(self, x_GTI: Tensor) -> Tensor:
-        """The output under the gate: a uniform batch computes what its label needs, a mixed one selects by the masks."""
-        route, r = self.route, self.rank
-        if route.label is GateLabel.CLEAN:
-            return self.adapted(x_GTI, 0, r)
-        if route.label is GateLabel.MID:
-            return self.adapted(x_GTI, 0, 2 * r)
-        if route.label is GateLabel.HACK:
-            y_GTO = self.adapted(x_GTI, r, 2 * r)
-            with torch.no_grad():
-                deployed_GTO = self.branch(x_GTI.to(self.a_SI.dtype), 0, r)
-            return y_GTO + deployed_GTO.to(y_GTO.dtype)
-        m_G11, d_G11, xa_GTI = route.quarantine_G11, route.detach_G11, x_GTI.to(self.a_SI.dtype)
-        assert m_G11 is not None and d_G11 is not None
-        y_GTO, deployed_GTO, quarantine_GTO = self.base(x_GTI), self.branch(xa_GTI, 0, r), self.branch(xa_GTI, r, 2 * r)
-        deployed_GTO = torch.where(d_G11, deployed_GTO.detach(), deployed_GTO)
-        delta_GTO = deployed_GTO + torch.where(m_G11, quarantine_GTO, torch.zeros_like(quarantine_GTO))
-        return y_GTO + delta_GTO.to(y_GTO.dtype)
-
-    def forward(self, x_GTI: Tensor) -> Tensor:
-        policy, r = self.route.policy, self.rank
-        if policy is Policy.ROUTED:
-            return self.routed(x_GTI)
-        if policy is Policy.TRAIN:
-            return self.adapted(x_GTI, 0, 2 * r)
-        if policy is Policy.DEPLOY:
-            return self.adapted(x_GTI, 0, r)
+    def adapted(self, x_GTI: Tensor, policy: Policy) -> Tensor:
+        """The base's output plus the adapter's under `policy`: [G, T, O]."""
+        r, hack = self.rank, policy is Policy.HACK
+        start, stop = r if hack else 0, r * policy.blocks  # the trained blocks
         if policy is Policy.BASE:
             return self.base(x_GTI)
-        y_GTO = self.base(x_GTI) if self.route.probe_initial else self.adapted(x_GTI, 0, r)
-        return y_GTO + self.gate_term(x_GTI.to(self.a_SI.dtype)).to(y_GTO.dtype)
+        dtype = x_GTI.dtype
+        if self.dense:
+            trained_OI = self.delta(start, stop)
+            detached_OI = self.delta(0, r).detach() if hack else None
+            if self.merged:
+                return _linear(x_GTI, self.base.weight + trained_OI, detached_OI, self.base.bias)
+            detached_OI = None if detached_OI is None else detached_OI.to(dtype)
+            return self.base(x_GTI) + _linear(x_GTI, trained_OI.to(dtype), detached_OI, None)
+        frozen = tuple(t.detach() for t in self.block(0, r)) if hack else None
+        return self.base(x_GTI) + Branch.apply(x_GTI, *self.block(start, stop), frozen)  # pyright: ignore
+
+    def forward(self, x_GTI: Tensor) -> Tensor:
+        """The Linear under the policy that is set; while probing, with this module's gate on the deployed bottleneck."""
+        route = self.route
+        y_GTO = self.adapted(x_GTI, route.policy)
+        if not route.gates_GR:
+            return y_GTO
+        a_SI, b_OS = (self.a0_SI, self.b0_OS) if route.initial else (self.a_SI.detach(), self.b_OS.detach())
+        a_RI, b_OR = a_SI[: self.rank], b_OS[:, : self.rank]
+        return Gate.apply(y_GTO, x_GTI.detach(), route.gates_GR[self.index], a_RI, b_OR, route.rollout_GN)  # pyright: ignore
+
+
+def _linear(x_GTI: Tensor, trained_OI: Tensor, detached_OI: Tensor | None, bias_O: Tensor | None) -> Tensor:
+    """x through `trained + detached`, with gradients as if `detached` were not there."""
+    if detached_OI is None:
+        return F.linear(x_GTI, trained_OI, bias_O)
+    return SplitLinear.apply(x_GTI, (trained_OI + detached_OI).detach(), trained_OI, bias_O)  # pyright: ignore
 
 
 def _layer_linears(model: nn.Module) -> list[str]:
@@ -198,9 +181,16 @@ class Lora2r:
         """Detached views of every module's factors, in module order."""
         return {n: Factors(m.a_SI.detach(), m.b_OS.detach(), m.a0_SI, m.b0_OS) for n, m in self.modules.items()}
 
+    def quarantine_untouched(self) -> bool:
+        """True while the quarantine is at its initial values: then it contributes exactly 0."""
+        r = self.rank
+        return all(
+            torch.equal(f.a_SI[r:], f.a0_SI[r:]) and torch.equal(f.b_OS[:, r:], f.b0_OS[:, r:]) for f in self.factors().values()
+        )
+
     @contextmanager
     def policy(self, policy: Policy) -> Iterator[None]:
-        """Compute BASE, DEPLOY or TRAIN inside the block; whatever was set before comes back after it."""
+        """Compute `policy` inside the block; whatever was set before comes back after it."""
         before = self.route.policy
         self.route.policy = policy
         try:
@@ -209,27 +199,21 @@ class Lora2r:
             self.route.policy = before
 
     @contextmanager
-    def routed(self, m_G: Tensor, d_G: Tensor) -> Iterator[None]:
-        """Per-rollout masks (bool): m=1 lets the quarantine take part, d=1 detaches the deployed block's output."""
-        self.route.quarantine_G11, self.route.detach_G11 = m_G[:, None, None], d_G[:, None, None]
-        uniform = {LABELS[m, d] for m, d in zip(m_G.tolist(), d_G.tolist(), strict=True)}
-        self.route.label = uniform.pop() if len(uniform) == 1 else None
-        try:
-            with self.policy(Policy.ROUTED):
-                yield
-        finally:
-            self.route.quarantine_G11 = self.route.detach_G11 = self.route.label = None
+    def probed(self, rollout_GN: Tensor, *, initial: bool) -> Iterator[list[Tensor]]:
+        """Put one all-ones gate [G, R] on each module's deployed bottleneck, quarantine absent; yield the gates.
 
-    @contextmanager
-    def probed(self, count: int, *, initial: bool) -> Iterator[list[Tensor]]:
-        """Put one all-ones gate [count, R] on each module's deployed bottleneck, quarantine absent; yield the gates.
-
-        `initial` probes at the adapter's initial values (A0, B0), whatever has been trained since.
+        `rollout_GN` is one-hot: which rollout each token of a packed row is of. `initial` probes at the adapter's initial
+        values (A0, B0), whatever has been trained since. A and B themselves get no gradient.
         """
-        self.route.gates_GR = [torch.ones(count, self.rank, device=self.device, requires_grad=True) for _ in self.modules]
-        self.route.probe_initial = initial
+        route, shape, trained = self.route, (len(rollout_GN), self.rank), self.parameters()
+        route.gates_GR = [torch.ones(shape, device=self.device, requires_grad=True) for _ in self.modules]
+        route.rollout_GN, route.initial = rollout_GN, initial
+        for parameter in trained:
+            parameter.requires_grad_(False)
         try:
-            with self.policy(Policy.PROBE):
-                yield self.route.gates_GR
+            with self.policy(Policy.BASE if initial else Policy.DEPLOY):
+                yield route.gates_GR
         finally:
-            self.route.gates_GR, self.route.probe_initial = [], False
+            route.gates_GR, route.rollout_GN, route.initial = [], None, False
+            for parameter in trained:
+                parameter.requires_grad_(True)

@@ -3,7 +3,7 @@
 Invariant: the token sum is divided by a constant (rollouts x max_new_tokens), never by a length, so that neither long
 nor short rollouts weigh more per token. Sources: Dr.GRPO (Liu et al. 2025, arXiv 2503.20783), PPO (Schulman et al.
 2017, arXiv 1707.06347), k3 (Schulman, "Approximating KL divergence", 2020).
-Shapes: G rollouts of a batch, T tokens.
+Shapes: G rollouts of a batch, C completion tokens of some of them.
 """
 
 from dataclasses import dataclass
@@ -45,26 +45,22 @@ def advantages(rewards: list[float], groups: list[int], labels: list[GateLabel],
 
 @dataclass(frozen=True)
 class TokenTerms:
-    """What the objective reads of a micro-batch, each [G, T] with 0 outside completions but the mask."""
+    """What the objective reads of each completion token."""
 
-    logprob_GT: Tensor  # under the gate's masks, with gradient
-    old_GT: Tensor  # the same before the first step on this batch, without gradient
-    reference_GT: Tensor | None  # adapter off
-    weight_GT: Tensor | None  # truncated importance weight of the sampling policy, without gradient
-    mask_GT: Tensor
+    logprob_C: Tensor  # under the policy that trains, with gradient
+    old_C: Tensor  # the same before the first step on this batch, without gradient
+    reference_C: Tensor | None  # adapter off; None without KL
+    weight_C: Tensor  # truncated importance weight of the policy that sampled it, without gradient
+    advantage_C: Tensor  # its rollout's
 
 
-def loss(terms: TokenTerms, advantage_G: Tensor, *, clip: float, kl: float, denominator: float) -> tuple[Tensor, Tensor]:
+def loss(terms: TokenTerms, *, clip: float, kl: float, denominator: float) -> tuple[Tensor, Tensor]:
     """(loss, number of clipped tokens). `loss` is a sum over tokens divided by `denominator`."""
-    ratio_GT = torch.exp(terms.logprob_GT - terms.old_GT)
-    plain_GT = ratio_GT * advantage_G[:, None]
-    clipped_GT = ratio_GT.clamp(1 - clip, 1 + clip) * advantage_G[:, None]
-    gain_GT = torch.minimum(plain_GT, clipped_GT)
-    if terms.weight_GT is not None:
-        gain_GT = gain_GT * terms.weight_GT
-    per_token_GT = -gain_GT
-    if kl and terms.reference_GT is not None:
-        log_ratio_GT = terms.reference_GT - terms.logprob_GT
-        per_token_GT = per_token_GT + kl * (torch.exp(log_ratio_GT) - log_ratio_GT - 1)
-    clipped = ((plain_GT > clipped_GT) & terms.mask_GT).sum()
-    return (per_token_GT * terms.mask_GT).sum() / denominator, clipped
+    ratio_C = torch.exp(terms.logprob_C - terms.old_C)
+    plain_C = ratio_C * terms.advantage_C
+    clipped_C = ratio_C.clamp(1 - clip, 1 + clip) * terms.advantage_C
+    per_token_C = -torch.minimum(plain_C, clipped_C) * terms.weight_C
+    if kl and terms.reference_C is not None:
+        log_ratio_C = terms.reference_C - terms.logprob_C
+        per_token_C = per_token_C + kl * (torch.exp(log_ratio_C) - log_ratio_C - 1)
+    return per_token_C.sum() / denominator, (plain_C > clipped_C).sum()

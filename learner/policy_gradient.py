@@ -1,21 +1,23 @@
-"""The gradient of the objective over one batch: a forward and a backward pass per micro-batch, each rollout under its masks.
+"""The gradient of the objective over one batch: one forward and one backward pass per micro-batch of equally labelled rollouts.
 
 Invariant: gradients are sums over rollouts, so neither the split into micro-batches nor the number of learners changes them
 but for the order of float additions.
-Shapes: G rollouts of a micro-batch, T tokens.
+Shapes: C completion tokens of a micro-batch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner.data_parallel import Team
-from learner.gate import masks
-from learner.lora2r import Lora2r
-from learner.model import collate, logprobs_GT, micro_batches, scatter
+from learner.fixed_terms import FixedTerms
+from learner.lora2r import ROUTED, Lora2r
 from learner.objective import TokenTerms, loss
-from learner.reference_logprobs import FixedTerms
+from learner.packing import logprobs_C, pack
+from learner.work import micro_batches, units
 from vgrout.config import Config
 from vgrout.records import GateLabel, Sample
 
@@ -29,34 +31,35 @@ class ObjectiveSums:
 
 
 def accumulate_gradients(
-    model: PreTrainedModel,
-    lora: Lora2r,
-    config: Config,
-    samples: list[Sample],
-    labels: list[GateLabel],
-    advantage_G: Tensor,
-    fixed: FixedTerms,
-    team: Team,
-) -> ObjectiveSums:
+    model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], advantage_G: Tensor,
+    fixed: FixedTerms, team: Team,
+) -> ObjectiveSums:  # fmt: skip
     """Add the objective's gradient over all samples to the adapter, the same on every learner of the team."""
-    denominator = len(samples) * config.rollout.max_new_tokens
-    loss_sum, clipped_sum = 0.0, 0.0
-    for rows in micro_batches(samples, config.train.micro_tokens, labels, rows=team.rows(samples)):
-        batch = collate([samples[i] for i in rows], lora.device)
-        with lora.routed(*masks([labels[i] for i in rows], lora.device)):
-            logprob_GT = logprobs_GT(model, batch, config.rollout.temperature)
+    objective, budget = config.objective, config.train.micro_tokens
+    loss_sum = torch.zeros((), device=lora.device, dtype=torch.float64)
+    clipped_sum = torch.zeros((), device=lora.device, dtype=torch.long)
+    for label, rows in micro_batches(team.mine(units(samples, labels, budget)), budget):
+        packing = pack([samples[i] for i in rows], lora.device, share=True)
+        with lora.policy(ROUTED[label]):
+            logprob_C = logprobs_C(model, packing, config.rollout.temperature)
+        for row, now_N in zip(rows, logprob_C.detach().split(packing.lengths), strict=True):
+            fixed.note_training(row, samples[row], now_N)
+
+        def joined(per_row: Mapping[int, Tensor | None], rows: list[int] = rows) -> Tensor:
+            known = [value for row in rows if (value := per_row[row]) is not None]
+            return torch.cat(known).to(lora.device)
+
         terms = TokenTerms(
-            logprob_GT=logprob_GT,
-            # With one step per batch the policy has not moved yet: the ratio is 1 and only its gradient counts.
-            old_GT=scatter(batch, [fixed.old[i] for i in rows]) if fixed.old else logprob_GT.detach(),
-            reference_GT=scatter(batch, [fixed.reference[i] for i in rows]) if fixed.reference else None,
-            weight_GT=scatter(batch, [fixed.weight[i] for i in rows]),
-            mask_GT=batch.completion_GT,
+            logprob_C=logprob_C,
+            old_C=joined(fixed.old),
+            reference_C=joined(fixed.reference) if objective.kl else None,
+            weight_C=joined(fixed.weight),
+            advantage_C=advantage_G[rows].repeat_interleave(torch.tensor(packing.lengths)).to(lora.device),
         )
-        value, clipped = loss(
-            terms, advantage_G[rows].to(lora.device), clip=config.objective.clip, kl=config.objective.kl, denominator=denominator
-        )
+        denominator = len(samples) * config.rollout.max_new_tokens
+        value, clipped = loss(terms, clip=objective.clip, kl=objective.kl, denominator=denominator)
         value.backward()
-        loss_sum, clipped_sum = loss_sum + value.item(), clipped_sum + int(clipped)
+        loss_sum += value.detach()
+        clipped_sum += clipped
     team.sum_gradients(lora.parameters())
-    return ObjectiveSums(*team.total(loss_sum, clipped_sum))
+    return ObjectiveSums(*team.total(loss_sum.item(), clipped_sum.item()))

@@ -5,7 +5,6 @@ batch's own c-probe scores. Refreshes happen at fixed updates, so a resumed run 
 Shapes: G rollouts, M modules, R rank of one block.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,12 +13,12 @@ from transformers import PreTrainedModel
 
 from learner.cprobe import probe
 from learner.data_parallel import SOLO, Team
+from learner.frozen_base import FromBase
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band
 from learner.lora2r import Lora2r
-from learner.model import Tokens
 from learner.vgrad import PairTokens, cross_fit, haar, probe_pairs, score, v_grad
 from vgrout.config import GateConfig, MatchedGate, PinnedGate, QuantileGate, ScoringGate
-from vgrout.records import GateLabel
+from vgrout.records import GateLabel, Sample
 
 
 @dataclass
@@ -44,19 +43,24 @@ class Router:
     history: ScoreHistory | None = None
     team: Team = SOLO
 
-    def score(self, model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], update: int) -> Tensor:
-        """score_G: the cosine of each item's c-probe with v_grad. A pinned gate scores nothing: NaN."""
+    def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], base: list[FromBase], update: int) -> Tensor:
+        """score_G: the cosine of each sample's c-probe with v_grad. A pinned gate scores nothing: NaN.
+
+        `base`: what the frozen base says of the samples, their c-probes at the initial policy among it.
+        """
         config = self.config
         if isinstance(config, PinnedGate):
-            return torch.full((len(items),), torch.nan)
+            return torch.full((len(samples),), torch.nan)
         if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
             self.refresh = self.team.same(self._refreshed(model, lora, config))
-        initial = config.probe_policy == "initial"
         assert self.refresh is not None
-        v_MR = self.refresh.v_MR
-        return self.team.assemble(
-            items, lambda part: score(probe(model, lora, part, initial=initial, budget=self.micro_tokens), v_MR)
-        )
+        if config.probe_policy == "initial":
+            cgrads = [b.cgrad_MR for b in base if b.cgrad_MR is not None]
+            return score(torch.stack(cgrads), self.refresh.v_MR)
+        mine = [s for s in samples if self.team.owns(s.group)]
+        scores = score(probe(model, lora, mine, initial=False, budget=self.micro_tokens), self.refresh.v_MR).tolist()
+        every = self.team.merged({s.rollout_id: value for s, value in zip(mine, scores, strict=True)})
+        return torch.tensor([every[s.rollout_id] for s in samples])
 
     def label(self, score_G: Tensor, update: int) -> list[GateLabel]:
         """Gate labels of a batch that was scored."""

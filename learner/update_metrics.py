@@ -11,7 +11,6 @@ from torch import Tensor
 from learner.objective import Advantages
 from learner.optimizer import Step
 from learner.policy_gradient import ObjectiveSums
-from learner.reference_logprobs import FixedTerms
 from learner.router import Refresh
 from vgrout.records import Gated, GateLabel, Sample
 
@@ -29,7 +28,7 @@ def report(
     score_G: Tensor,
     labels: list[GateLabel],
     gained: Advantages,
-    fixed: FixedTerms,
+    mismatch: dict[str, float],
     sums: ObjectiveSums,
     step: Step,
     refresh: Refresh | None,
@@ -42,7 +41,7 @@ def report(
         "clip_fraction": sums.clipped / sum(len(s.completion_ids) for s in samples),
         "skipped_share": gained.skipped_G.float().mean().item(),
         "quarantine_grad_share": step.quarantine_grad_share,
-        **fixed.metrics,
+        **mismatch,
         **gate_metrics(score_G, labels, refresh),
     }
     gated = [

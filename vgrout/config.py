@@ -73,6 +73,16 @@ class Config:
         """Plain JSON types, in field order."""
         return dataclasses.asdict(self)
 
+    @property
+    def probes_frozen_base(self) -> bool:
+        """Whether the c-probe of a rollout is taken at the initial policy, which no update changes."""
+        return not isinstance(self.gate, PinnedGate) and self.gate.probe_policy == "initial"
+
+    @property
+    def uses_frozen_base(self) -> bool:
+        """Whether an update needs anything of its rollouts that the base alone decides: such c-probes, or the KL reference."""
+        return self.probes_frozen_base or self.objective.kl > 0
+
     def check(self) -> None:
         """Raise UserError for sections that do not go together."""
         samples, teacher = self.rollout.samples, self.teacher

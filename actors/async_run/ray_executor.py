@@ -17,7 +17,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from actors.async_run import messages as e
 from actors.async_run.loop import drive, new_stream
 from actors.engines.adapter_check import AdapterRejected
-from actors.engines.protocol import Group, Slice
+from actors.engines.protocol import Slice
 from actors.journal.journal import Graded, Journal, Past
 from actors.ray_cluster import kill_points
 from actors.ray_cluster.calls import Pending, first_line
@@ -25,7 +25,7 @@ from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import Recorder, samples_for
-from actors.rollouts.sampling import grade_jobs, join, requests_for
+from actors.rollouts.sampling import grade_jobs, group_of, join
 from learner.learner import UpdateResult
 from vgrout.config import Config
 from vgrout.errors import UserError
@@ -187,7 +187,7 @@ class RayCarrier:
         raise error
 
     def _advance(self, engine: str, groups: tuple[Key, ...], version: int) -> None:
-        work = [Group(k, tuple(requests_for(self.config, self.dataset, range(k.ordinal, k.ordinal + 1)))) for k in groups]
+        work = [group_of(self.config, self.dataset, key) for key in groups]
         call = self.workers.engine(engine).advance(work, self.config.runtime.slice_s)
         self._expect(call, engine, lambda result: self._advance_done(engine, result))
         for key in groups:

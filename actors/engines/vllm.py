@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +157,18 @@ class VllmEngine:
         return [rollouts[k * size : (k + 1) * size] for k in range(len(adapters))]
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
-        """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most."""
-        for group in groups:
-            running = Running(group, self._current())
-            for request in group.requests:
-                for i in range(len(request.seeds)):
-                    running.open[self._submit(request, i, running.served)] = (request, i)
-            self.running.append(running)
+        """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most.
+
+        Groups that come to an idle engine begin in one step: the same groups give the same bits.
+        """
+        idle = bool(groups) and not self.running
+        with engine_core.together(self.llm) if idle else nullcontext():
+            for group in groups:
+                running = Running(group, self._current())
+                for request in group.requests:
+                    for i in range(len(request.seeds)):
+                        running.open[self._submit(request, i, running.served)] = (request, i)
+                self.running.append(running)
         until = time.monotonic() + slice_s
         self._step_until(lambda: self._collect() or not self.running or time.monotonic() >= until)
         slice_, self.slice = self.slice, Slice()

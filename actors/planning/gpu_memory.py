@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from actors.planning.adapter_slots import lora_limit, slots
 from actors.planning.model_shape import ModelShape
 from vgrout.config import Config
+from vgrout.lora_ranks import export_rank
 from vgrout.token_limits import CHUNK_TOKENS, ENGINE_STEP_TOKENS
 
 GIB = 2**30
@@ -39,10 +40,8 @@ def layer_bytes_per_token(config: Config, shape: ModelShape) -> int:
     b = WIDTH[config.model.dtype]
     q, k = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     targets = shape.targets(config.lora.targets)
-    # In bfloat16 every module casts its input to float32 for the adapter; in float32 modules share their input.
-    cast = sum(m.d_in for m in targets) // shape.layers
-    adapter_inputs = 4 * (cast if b == 2 else 2 * shape.hidden + q + shape.mlp)
-    bottlenecks = 4 * 4 * config.lora.rank * len(targets) // shape.layers
+    adapter_inputs = b * (2 * shape.hidden + q + shape.mlp)  # shared by the modules that read the same hidden state
+    bottlenecks = b * export_rank(config.lora.rank) * len(targets) // shape.layers
     return 4 * shape.norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * shape.mlp_kept
 
 
@@ -51,7 +50,7 @@ def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[in
     b = WIDTH[config.model.dtype]
     layer = layer_bytes_per_token(config, shape)
     widest = max(shape.mlp, shape.heads * shape.head_dim)
-    workspace = widest * (10 if b == 2 else 8)  # an fp32 branch and its gradient, and a copy in the base's own precision
+    workspace = widest * 4 * b  # the base's output and the branch's, and their gradients
     head = min(CHUNK_TOKENS, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
     if config.train.gradient_checkpointing:
         kept = tokens * (shape.layers + 2) * shape.hidden * b

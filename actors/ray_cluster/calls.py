@@ -96,6 +96,16 @@ def finish_all(pending: list[Pending[T]]) -> list[T]:
         raise (error.cause if isinstance(error.cause, UserError | AdapterRejected) else error) from None
 
 
+def first_done(pending: list[Pending[Any]]) -> int:
+    """The place of a call that is over, the first of them where several are; waits for one."""
+    if not any(one.remote for one in pending):
+        return 0
+    import ray
+
+    ready, _ = ray.wait([one.held for one in pending], num_returns=1)
+    return [one.held for one in pending].index(ready[0])
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has none; of a failed constructor the last, which says why."""
     lines = (str(error).strip() or type(error).__name__).splitlines()

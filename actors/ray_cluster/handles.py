@@ -67,6 +67,10 @@ class LearnerHandle:
         """Train on a batch."""
         return self.target.call("update", samples)
 
+    def prepare(self, samples: list[Sample]) -> Pending[None]:
+        """Compute what only needs the frozen base of whole groups, ahead of their update."""
+        return self.target.call("prepare", samples)
+
     def publish(self) -> Pending[AdapterVersion]:
         """The current version, for engines to load."""
         return self.target.call("publish")

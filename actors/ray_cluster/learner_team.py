@@ -13,7 +13,7 @@ from actors.ray_cluster.calls import OneActor, Pending
 from learner.learner import Learner
 from vgrout.records import AdapterVersion
 
-ON_ALL_RANKS = ("update", "restore")
+ON_ALL_RANKS = ("prepare", "update", "restore")
 
 
 class LearnerActor(Learner):

@@ -34,7 +34,7 @@ class TeacherRollout:
     cached: str  # file and line that it comes from
 
     def sample(self) -> Sample:
-        """The learner's view: no log-probabilities (see learner/reference_logprobs.py for its weight)."""
+        """The learner's view: no log-probabilities (see learner/fixed_terms.py for its weight)."""
         return Sample(
             rollout_id=self.id,
             group=self.group,

@@ -1,12 +1,14 @@
 """Sample requests of groups, and rollouts to grading jobs and back, in an order that no engine or grader changes."""
 
+from actors.engines.protocol import Group
 from actors.journal.journal import Graded
-from actors.ray_cluster.calls import Pending, finish_all
+from actors.ray_cluster.calls import finish_all
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.groups import demonstrations, shown
 from actors.rollouts.recorder import GradedRollouts
 from vgrout.config import Config
+from vgrout.group_records import Key
 from vgrout.records import GradeJob, Rollout, SampleRequest, Sampling
 from vgrout.seeds import stream
 
@@ -37,11 +39,9 @@ def requests_for(config: Config, dataset: Dataset, ordinals: range) -> list[Samp
     return requests
 
 
-def start_generating(workers: Workers, requests: list[SampleRequest]) -> list[Pending[list[Rollout]]]:
-    """Give every engine its share of the requests."""
-    engines = workers.engines
-    shares = [requests[i :: len(engines)] for i in range(len(engines))]
-    return [engine.generate(share) for engine, share in zip(engines, shares, strict=True)]
+def group_of(config: Config, dataset: Dataset, key: Key) -> Group:
+    """One attempt at a group, as an engine takes it."""
+    return Group(key, tuple(requests_for(config, dataset, range(key.ordinal, key.ordinal + 1))))
 
 
 def in_order(requests: list[SampleRequest], shares: list[list[Rollout]]) -> list[Rollout]:

@@ -42,10 +42,11 @@ def test_terms_of_the_reference_setting_by_hand():
     assert term(terms, "adapter") == 2 * 64 * 2_064_384 * 4  # A, B and A0, B0 at rank 2r = 64, fp32
     assert term(terms, "gradients") == 64 * 2_064_384 * 4
     assert term(terms, "optimizer") == 3 * 64 * 2_064_384 * 4
-    # kept per layer and token: norms 4 (2 D + Q + K), casts 4 (5 D + Q + F), bottlenecks 16 r x 7, the rest 2 (2 Q + 2 K + 3 F)
-    layer = 4 * (5120 + 4096 + 1024) + 4 * (12800 + 4096 + 9728) + 16 * 32 * 7 + 2 * (8192 + 2048 + 29184)
-    assert layer == 229_888
-    assert term(terms, "activations") == 16384 * (36 + 2) * 2560 * 2 + 16384 * (layer + 10 * 9728)
+    # kept per layer and token: norms 4 (2 D + Q + K), modules' inputs 2 (2 D + Q + F), bottlenecks 2 x 4 r x 7,
+    # the rest 2 (2 Q + 2 K + 3 F)
+    layer = 4 * (5120 + 4096 + 1024) + 2 * (5120 + 4096 + 9728) + 2 * 4 * 32 * 7 + 2 * (8192 + 2048 + 29184)
+    assert layer == 159_488
+    assert term(terms, "activations") == 16384 * (36 + 2) * 2560 * 2 + 16384 * (layer + 8 * 9728)
     assert term(engine_terms(c, QWEN3_4B), "adapter slots") == 4 * 128 * 2_064_384 * 2
     assert kv_need(c, QWEN3_4B).bytes == 2560 * 147_456
     plan = make_plan(c)
@@ -105,9 +106,9 @@ def test_qwen3_4b_on_1_2_and_8_gpus_of_24_80_and_141(gpus, sets, gib, capsys):
 
 def test_a_shared_gpu_by_hand():
     # 8.045 GB weights + 6 x 64 ranks of fp32 adapter + 1 GiB + activations, and 0.45 of the card for the engine
-    learner = (2 * 4_022_468_096 + 6 * 64 * 2_064_384 * 4 + 2**30 + 16384 * (38 * 2560 * 2 + 327_168)) / 2**30
+    learner = (2 * 4_022_468_096 + 6 * 64 * 2_064_384 * 4 + 2**30 + 16384 * (38 * 2560 * 2 + 237_312)) / 2**30
     line = f"GPU 0: learner {learner:.2f} + engine 0 36.00 = {learner + 36:.2f} of 80 GiB"
-    assert line == "GPU 0: learner 19.41 + engine 0 36.00 = 55.41 of 80 GiB" and line in render(make_plan(config(), 1, 80))
+    assert line == "GPU 0: learner 18.04 + engine 0 36.00 = 54.04 of 80 GiB" and line in render(make_plan(config(), 1, 80))
 
 
 def test_24_gb_shared_by_both_is_refused_however_it_is_split():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from random_model import TARGETS, base_model
 
+from learner import packed_attention
 from learner.lora2r import Lora2r
 
 
@@ -11,6 +12,7 @@ from learner.lora2r import Lora2r
 def fresh(request):
     """(model, lora) at initialisation: of a rank that is computed in factored form, and of one that forms the matrices."""
     model = base_model()
+    model.set_attn_implementation(packed_attention.NAME)
     lora = Lora2r(model, TARGETS, rank=request.param, seed=7)
     assert {m.dense for m in lora.modules.values()} == {request.param == 16}
     return model, lora

@@ -3,6 +3,7 @@
 import torch
 from random_model import rollouts
 
+from learner import packed_attention
 from learner.cprobe import probe
 from learner.lora2r import Policy
 from learner.model import collate, logprobs_GT
@@ -64,6 +65,7 @@ def test_initial_probe_does_not_see_training(fresh, trained):
     items = rollouts(3)
     model, lora = trained
     untouched = base_model()
+    untouched.set_attn_implementation(packed_attention.NAME)
     reference = probe(untouched, Lora2r(untouched, TARGETS, lora.rank, seed=7), items, initial=False, budget=10_000)
     torch.testing.assert_close(probe(model, lora, items, initial=True, budget=10_000), reference, atol=1e-6, rtol=1e-5)
     assert not torch.allclose(probe(model, lora, items, initial=False, budget=10_000), reference, atol=1e-4)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.gate import Band, ScoreHistory, label, label_by_fractions, masks, pair_band, weighted_quantile
+from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band, weighted_quantile
 from vgrout.records import GateLabel
 
 scores = st.floats(-1, 1, width=32)
@@ -19,12 +19,6 @@ def test_labels_equal_brute_force(values, a, b):
     for value, name in zip(torch.tensor(values).tolist(), got, strict=True):
         expected = GateLabel.CLEAN if value < lower else GateLabel.HACK if value > upper else GateLabel.MID
         assert name is expected
-
-
-def test_masks_are_the_table_of_the_design():
-    m, d = masks([GateLabel.CLEAN, GateLabel.MID, GateLabel.HACK])
-    assert m.tolist() == [False, True, True]
-    assert d.tolist() == [False, False, True]
 
 
 @given(

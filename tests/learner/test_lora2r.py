@@ -4,9 +4,11 @@ import pytest
 import torch
 from random_model import TARGETS, base_model, rollouts
 
-from learner.lora2r import Lora2r, Policy
+from learner.lora2r import ROUTED, Lora2r, Policy
+from learner.lora2r_products import Branch
 from learner.model import collate, logprobs_GT
 from vgrout.errors import UserError
+from vgrout.records import GateLabel
 
 
 def logits(model, batch):
@@ -24,11 +26,9 @@ def gradients(lora):
     return out
 
 
-def backward(model, lora, items, weights, m, d):
-    batch = collate(items, "cpu")
-    with lora.routed(torch.tensor(m), torch.tensor(d)):
-        value = (logprobs_GT(model, batch).sum(1) * torch.tensor(weights)).sum()
-    value.backward()
+def backward(model, lora, items, label):
+    with lora.policy(ROUTED[label]):
+        logprobs_GT(model, collate(items, "cpu")).sum().backward()
     return gradients(lora)
 
 
@@ -60,7 +60,9 @@ def test_stable_form_equals_BA_minus_B0A0_in_float64(trained):
     for start, stop in ((0, lora.rank), (lora.rank, 2 * lora.rank)):
         s = slice(start, stop)
         delta = f["b"][:, s] @ f["a"][s] - f["b0"][:, s] @ f["a0"][s]
-        torch.testing.assert_close(module.branch(x, start, stop).double(), x.double() @ delta.T, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(module.delta(start, stop).double(), delta, atol=1e-5, rtol=1e-4)
+        branch = Branch.apply(x, *module.block(start, stop), None)
+        torch.testing.assert_close(branch.double(), x.double() @ delta.T, atol=1e-5, rtol=1e-4)
 
 
 def test_deploy_policy_ignores_the_quarantine(trained):
@@ -79,54 +81,34 @@ def test_policy_context_restores_what_was_set_even_after_an_error(trained):
     batch = collate(rollouts(3), "cpu")
     with torch.no_grad():
         before = logits(model, batch)
-        with pytest.raises(RuntimeError), lora.routed(torch.ones(3, dtype=torch.bool), torch.ones(3, dtype=torch.bool)):
+        with pytest.raises(RuntimeError), lora.policy(Policy.HACK):
             raise RuntimeError
-        with lora.probed(3, initial=True):
-            pass
+        with pytest.raises(RuntimeError), lora.probed(torch.ones(3, 9), initial=True):
+            raise RuntimeError
+        assert all(p.requires_grad for p in lora.parameters())
         assert torch.equal(before, logits(model, batch))
 
 
-def test_clean_rollouts_leave_the_quarantine_a_gradient_of_exactly_zero(trained):
-    got = backward(*trained, rollouts(4), [1.0] * 4, [False] * 4, [False] * 4)
-    assert all((g == 0).all() for (_, block), g in got.items() if block == "quarantine")
-    assert all(g.abs().sum() > 0 for (_, block), g in got.items() if block == "deployed")
+@pytest.mark.parametrize(
+    ("label", "untrained"), [(GateLabel.CLEAN, "quarantine"), (GateLabel.HACK, "deployed"), (GateLabel.MID, None)]
+)
+def test_a_label_trains_its_blocks_and_leaves_the_other_a_gradient_of_exactly_zero(trained, label, untrained):
+    for (_, block), gradient in backward(*trained, rollouts(4), label).items():
+        assert (gradient == 0).all() == (block == untrained)
 
 
-def test_hack_rollouts_leave_the_deployed_block_a_gradient_of_exactly_zero(trained):
-    got = backward(*trained, rollouts(4), [1.0] * 4, [True] * 4, [True] * 4)
-    assert all((g == 0).all() for (_, block), g in got.items() if block == "deployed")
-    assert all(g.abs().sum() > 0 for (_, block), g in got.items() if block == "quarantine")
-
-
-def test_mid_rollouts_train_both_blocks(trained):
-    got = backward(*trained, rollouts(4), [1.0] * 4, [True] * 4, [False] * 4)
-    assert all(g.abs().sum() > 0 for g in got.values())
-
-
-def test_mixed_batch_equals_solo_runs(trained):
-    items, weights = rollouts(6), [1.0, -2.0, 0.5, 3.0, -1.0, 0.7]
-    m, d = [False, True, True, False, True, True], [False, False, True, False, True, False]
-    mixed = backward(*trained, items, weights, m, d)
-    solo = {key: torch.zeros_like(g) for key, g in mixed.items()}
-    for i in range(6):
-        for key, g in backward(*trained, [items[i]], [weights[i]], [m[i]], [d[i]]).items():
-            solo[key] += g
-    for key in mixed:
-        torch.testing.assert_close(mixed[key], solo[key], atol=2e-5, rtol=1e-4)
-
-
-def test_mask_values_match_the_plain_policies(trained):
-    """Forward values: clean computes the deployed policy, mid and hack compute the train policy."""
+def test_values_under_a_label_are_those_of_the_plain_policies(trained):
+    """Clean computes the deployed policy, mid and hack compute the train policy."""
     model, lora = trained
     batch = collate(rollouts(3), "cpu")
-    with torch.no_grad():
-        with lora.routed(torch.tensor([False, True, True]), torch.tensor([False, False, True])):
-            routed = logits(model, batch)
-        with lora.policy(Policy.DEPLOY):
-            deploy = logits(model, batch)
-        train = logits(model, batch)
-    torch.testing.assert_close(routed[0], deploy[0])
-    torch.testing.assert_close(routed[1:], train[1:])
+
+    def under(policy):
+        with torch.no_grad(), lora.policy(policy):
+            return logits(model, batch)
+
+    torch.testing.assert_close(under(ROUTED[GateLabel.CLEAN]), under(Policy.DEPLOY))
+    for label in (GateLabel.MID, GateLabel.HACK):
+        torch.testing.assert_close(under(ROUTED[label]), under(Policy.TRAIN), atol=1e-5, rtol=1e-5)
 
 
 def test_init_is_seeded_per_module_with_the_stated_variances():

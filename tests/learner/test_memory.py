@@ -10,7 +10,7 @@ from actors.planning.gpu_memory import activation_bytes, layer_bytes_per_token
 from actors.planning.model_shape import shape_of
 from bench.memory import SMALL_SETS, LiveBytes, longest_samples, random_base, small
 from learner import model as model_file
-from learner.lora2r import Lora2r
+from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, logprobs_GT
 from vgrout.config import ModelConfig, load
 
@@ -29,8 +29,8 @@ def kept_and_peak(model, lora, batch):
     counter = LiveBytes()
     for tensor in [*model.parameters(), *model.buffers()]:
         counter.add(tensor)
-    own, off = counter.now, torch.zeros(len(batch.ids_GT), dtype=torch.bool)
-    with counter, lora.routed(off, off):
+    own = counter.now
+    with counter, lora.policy(Policy.DEPLOY):
         out = model.model(input_ids=batch.ids_GT, use_cache=False).last_hidden_state
         kept = counter.now - own
         out.float().sum().backward()
@@ -64,7 +64,7 @@ def test_logits_of_a_whole_batch_never_exist(monkeypatch):
                 rows.append(out.numel() // shape.vocabulary)
             return out
 
-    with Widest(), lora.routed(torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)):
+    with Widest(), lora.policy(Policy.DEPLOY):
         (-logprobs_GT(model, batch).sum()).backward()
     assert int(batch.completion_GT.sum()) == config.rollout.max_new_tokens == 224
     logits = [n for n in rows if n != shape.hidden]  # not the transposed weight of the head

@@ -51,57 +51,46 @@ def test_routed_hacks_do_not_push_honest_failures_down():
     assert unrouted.tolist() == [1.5, 1.5, 0.0, 0.0]
 
 
-def loop_loss(terms, advantage_G, clip, kl, denominator):
+def loop_loss(terms, clip, kl, denominator):
     total, clipped = 0.0, 0
-    for g in range(terms.mask_GT.shape[0]):
-        for t in range(terms.mask_GT.shape[1]):
-            if not terms.mask_GT[g, t]:
-                continue
-            new, old, a = terms.logprob_GT[g, t].item(), terms.old_GT[g, t].item(), advantage_G[g].item()
-            ratio = math.exp(new - old)
-            bounded = min(max(ratio, 1 - clip), 1 + clip)
-            gain = min(ratio * a, bounded * a)
-            clipped += ratio * a > bounded * a
-            if terms.weight_GT is not None:
-                gain *= terms.weight_GT[g, t].item()
-            total -= gain
-            if kl:
-                d = terms.reference_GT[g, t].item() - new
-                total += kl * (math.exp(d) - d - 1)
+    for c in range(len(terms.logprob_C)):
+        new, a = terms.logprob_C[c].item(), terms.advantage_C[c].item()
+        ratio = math.exp(new - terms.old_C[c].item())
+        bounded = min(max(ratio, 1 - clip), 1 + clip)
+        clipped += ratio * a > bounded * a
+        total -= min(ratio * a, bounded * a) * terms.weight_C[c].item()
+        if kl:
+            d = terms.reference_C[c].item() - new
+            total += kl * (math.exp(d) - d - 1)
     return total / denominator, clipped
 
 
-@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.1]), st.booleans())
-def test_loss_equals_a_plain_loop(seed, kl, weighted):
+@given(st.integers(0, 10_000), st.integers(1, 15), st.sampled_from([0.0, 0.1]))
+def test_loss_equals_a_plain_loop(seed, tokens, kl):
     g = torch.Generator().manual_seed(seed)
 
     def draw():
-        return -torch.rand(3, 5, generator=g) * 2
+        return -torch.rand(tokens, generator=g) * 2
 
-    mask = torch.rand(3, 5, generator=g) > 0.3
-    weight = torch.rand(3, 5, generator=g) * 2 if weighted else None
-    terms = TokenTerms(draw(), draw(), draw() if kl else None, weight, mask)
-    advantage = torch.randn(3, generator=g)
-    value, clipped = loss(terms, advantage, clip=0.2, kl=kl, denominator=37.0)
-    expected, expected_clipped = loop_loss(terms, advantage, 0.2, kl, 37.0)
+    terms = TokenTerms(draw(), draw(), draw() if kl else None, -draw(), torch.randn(tokens, generator=g))
+    value, clipped = loss(terms, clip=0.2, kl=kl, denominator=37.0)
+    expected, expected_clipped = loop_loss(terms, 0.2, kl, 37.0)
     assert value.item() == pytest.approx(expected, abs=1e-5)
     assert clipped.item() == expected_clipped
 
 
 def test_gradient_at_ratio_one_is_advantage_over_denominator():
-    logprob = torch.full((2, 3), -1.0, requires_grad=True)
-    mask = torch.tensor([[True, True, False], [True, False, False]])
-    terms = TokenTerms(logprob, logprob.detach(), None, None, mask)
-    value, _ = loss(terms, torch.tensor([2.0, -1.0]), clip=0.2, kl=0.0, denominator=10.0)
+    logprob = torch.full((3,), -1.0, requires_grad=True)
+    terms = TokenTerms(logprob, logprob.detach(), None, torch.ones(3), torch.tensor([2.0, 2.0, -1.0]))
+    value, _ = loss(terms, clip=0.2, kl=0.0, denominator=10.0)
     value.backward()
     assert logprob.grad is not None
-    expected = torch.tensor([[-0.2, -0.2, 0.0], [0.1, 0.0, 0.0]])
-    torch.testing.assert_close(logprob.grad, expected)
+    torch.testing.assert_close(logprob.grad, torch.tensor([-0.2, -0.2, 0.1]))
 
 
 def test_long_and_short_rollouts_weigh_the_same_per_token():
-    long = TokenTerms(torch.zeros(1, 8), torch.zeros(1, 8), None, None, torch.ones(1, 8, dtype=torch.bool))
-    short = TokenTerms(torch.zeros(1, 8), torch.zeros(1, 8), None, None, torch.arange(8)[None] < 2)
-    one, _ = loss(long, torch.tensor([1.0]), clip=0.2, kl=0.0, denominator=64.0)
-    two, _ = loss(short, torch.tensor([1.0]), clip=0.2, kl=0.0, denominator=64.0)
-    assert one.item() == pytest.approx(4 * two.item())
+    def value(tokens):
+        zero, one = torch.zeros(tokens), torch.ones(tokens)
+        return loss(TokenTerms(zero, zero, None, one, one), clip=0.2, kl=0.0, denominator=64.0)[0].item()
+
+    assert value(8) == pytest.approx(4 * value(2))

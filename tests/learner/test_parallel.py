@@ -89,11 +89,14 @@ def test_one_two_and_four_learners_give_the_same_update(arm, sets, tmp_path):
         assert flat(alone).norm() > 0 and gap < 1e-4
 
 
-def test_more_ranks_than_rollouts_of_a_micro_batch_share_everything_once():
+def test_every_unit_is_of_exactly_one_rank_and_ranks_work_equally_long():
     from learner.data_parallel import Team
+    from learner.work import units
 
-    items = [Sample("x", 0, (1,) * n, (2,), (0.0,), Sampling.TRAIN, 0, 0.0) for n in (5, 3, 9, 3, 1)]
-    for size in (1, 2, 4, 8):
-        rows = [Team(rank, size).rows(items) for rank in range(size)]
-        assert sorted(i for r in rows for i in r) == list(range(len(items)))
-        assert max(map(len, rows)) - min(map(len, rows)) <= 1
+    samples = [Sample(f"{n}", n // 2, (1,) * 4, (2,) * (1 + n % 5), (0.0,), Sampling.TRAIN, 0, 0.0) for n in range(16)]
+    work = units(samples, ["clean"] * 8 + ["hack"] * 8, budget=100)
+    for size in (1, 2, 4, 16):
+        parts = [Team(rank, size).mine(work) for rank in range(size)]
+        assert sorted(i for part in parts for unit in part for i in unit.rows) == list(range(16))
+        loads = [sum(unit.tokens for unit in part) for part in parts]
+        assert max(loads) - min(loads) <= max(unit.tokens for unit in work)

@@ -6,27 +6,28 @@ from random_model import rollouts
 
 from learner.cprobe import probe
 from learner.gradient_checkpointing import recompute_layers
+from learner.lora2r import Policy
 from learner.model import collate, logprobs_GT
 
 
-def routed_gradients(model, lora):
+def routed_gradients(model, lora, policy):
     batch = collate(rollouts(5), "cpu")
-    m, d = torch.tensor([0, 1, 1, 0, 1]).bool(), torch.tensor([0, 0, 1, 0, 1]).bool()
-    with lora.routed(m, d):
+    with lora.policy(policy):
         logprob_GT = logprobs_GT(model, batch)
-    # The backward pass, and with it the recomputation, runs after the masks are gone, as in Learner.
+    # The backward pass, and with it the recomputation, runs after the policy is gone, as in Learner.
     logprob_GT.square().sum().backward()
-    grads = [p.grad.clone() for p in lora.parameters()]
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in lora.parameters()]
     for p in lora.parameters():
         p.grad = None
     return logprob_GT.detach(), grads
 
 
-def test_routed_gradients_are_bit_identical(trained):
+@pytest.mark.parametrize("policy", [Policy.DEPLOY, Policy.HACK])
+def test_routed_gradients_are_bit_identical(trained, policy):
     model, lora = trained
-    values, grads = routed_gradients(model, lora)
+    values, grads = routed_gradients(model, lora, policy)
     recompute_layers(model, lora)
-    again, recomputed = routed_gradients(model, lora)
+    again, recomputed = routed_gradients(model, lora, policy)
     assert torch.equal(values, again)
     assert all(torch.equal(a, b) for a, b in zip(grads, recomputed, strict=True))
     assert any(g.abs().max() > 0 for g in grads)
@@ -53,7 +54,7 @@ def test_only_layer_inputs_are_kept(trained):
         batch = collate(rollouts(6), "cpu")
         with (
             torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
-            lora.routed(torch.ones(6).bool(), torch.zeros(6).bool()),
+            lora.policy(Policy.TRAIN),
         ):
             logprobs_GT(model, batch)
         return sum(sizes.values())

@@ -1,0 +1,62 @@
+"""Groups from requests to verdicts: each is graded as soon as an engine has finished it, while others are still sampled.
+
+Invariant: which groups come, and what is in them, does not depend on who was faster; only their order does.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+from actors.engines.protocol import Group, Slice
+from actors.journal.journal import Graded
+from actors.ray_cluster.calls import Pending, finish, first_done
+from actors.ray_cluster.workers import Workers
+from actors.rollouts.dataset import Dataset
+from actors.rollouts.sampling import grade_jobs
+from vgrout.group_records import Key
+from vgrout.records import Audit, Reward, Rollout
+
+
+class GroupFlow:
+    """The groups of one update on their way through engines and graders."""
+
+    def __init__(self, workers: Workers, dataset: Dataset, groups: list[Group]) -> None:
+        """Give every engine its share of the groups; all of a share begin together."""
+        self.workers, self.dataset, self.graders = workers, dataset, cycle(workers.grader_names)
+        self.calls: list[tuple[Pending[Any], Callable[[Any], list[Graded]]]] = []
+        self.sampling: dict[str, int] = {}  # groups that an engine still owes
+        names = workers.engine_names
+        for i, name in enumerate(names):
+            if share := groups[i :: len(names)]:
+                self.sampling[name] = len(share)
+                self._advance(name, share)
+
+    def graded(self, sampled: Callable[[], None]) -> Iterator[Graded]:
+        """The groups, as their verdicts come; `sampled` is called when the engines are done. Raises WorkerDied."""
+        while self.calls:
+            pending, then = self.calls.pop(first_done([call for call, _ in self.calls]))
+            working = bool(self.sampling)
+            found = then(finish(pending))
+            if working and not self.sampling:
+                sampled()
+            yield from found
+
+    def _advance(self, engine: str, groups: list[Group]) -> None:
+        self.calls.append((self.workers.engine(engine).advance(groups, math.inf), partial(self._sampled, engine)))
+
+    def _sampled(self, engine: str, found: Slice) -> list[Graded]:
+        assert not found.aborted  # no newer version comes while an update samples
+        self.sampling[engine] -= len(found.finished)
+        if self.sampling[engine]:
+            self._advance(engine, [])
+        else:
+            del self.sampling[engine]
+        for key, rollouts in found.finished:
+            call = self.workers.grader(next(self.graders)).grade(grade_jobs(self.dataset, rollouts))
+            self.calls.append((call, partial(self._judged, key, rollouts)))
+        return []
+
+    def _judged(self, key: Key, rollouts: list[Rollout], verdicts: list[tuple[Reward, Audit]]) -> list[Graded]:
+        return [Graded(key, rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])]

@@ -1,0 +1,90 @@
+"""What the objective holds fixed during an update: old and reference log-probabilities, and importance weights.
+
+Invariant: the behaviour policy of a rollout is the one that sampled it (both blocks, or the deployed block alone),
+whatever label the gate gives it. Where that policy computes the same function as the one that trains, the first training pass
+itself gives these numbers and no other pass is made.
+A teacher's rollout has no log-probabilities of its own: its importance weight is 1, as if the learner had written it, so its
+loss is its advantage times log-likelihood, clipped from where the update starts. That is imitation in proportion to the
+reward, no unbiased policy gradient (the published vGROUT code joins its cached teachers to the same loss at ratio 1; LUFFY,
+Yan et al. 2025, arXiv 2504.14945, weighs such tokens by pi_theta instead).
+Sources: truncated importance sampling between engine and learner (Yao et al. 2025, "Your Efficient RL Framework Secretly
+Brings You Off-Policy RL Training"); k3 (Schulman 2020).
+Shapes: N completion tokens of one rollout.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from learner.data_parallel import Team
+from learner.lora2r import ROUTED, Lora2r, Policy
+from learner.packing import logprobs_C, pack
+from learner.work import micro_batches, units
+from vgrout.config import Config
+from vgrout.lora_ranks import BLOCKS
+from vgrout.records import Author, GateLabel, Sample, Sampling
+
+
+@dataclass
+class FixedTerms:
+    """Per rollout index one tensor [N]; this learner's rollouts only. Each is written once, before the first step."""
+
+    cap: float  # importance weights are truncated here
+    reference: dict[int, Tensor | None]  # log-probabilities of the base; None without KL
+    old: dict[int, Tensor] = field(default_factory=dict)  # under the policy that trains, before the first step
+    weight: dict[int, Tensor] = field(default_factory=dict)  # truncated importance weights, learner over engine
+    gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty for a teacher's
+
+    def note_behaviour(self, row: int, sample: Sample, now_N: Tensor) -> None:
+        """Enter the importance weights of a rollout from `now_N`, its log-probabilities under the policy that sampled it."""
+        if sample.author is Author.TEACHER:
+            self.weight[row], self.gap[row] = torch.ones_like(now_N), now_N[:0]
+            return
+        self.gap[row] = now_N - torch.tensor(sample.logprobs, device=now_N.device)
+        self.weight[row] = torch.exp(self.gap[row]).clamp(max=self.cap)
+
+    def note_training(self, row: int, sample: Sample, now_N: Tensor) -> None:
+        """Enter what is still open of a rollout from `now_N`, its log-probabilities in the first training pass."""
+        if row not in self.old:
+            self.old[row] = now_N
+        if row not in self.weight:
+            self.note_behaviour(row, sample, now_N)
+
+    def mismatch(self, team: Team) -> dict[str, float]:
+        """Engine against learner on the sampled tokens of all learners: k3 estimate of KL(engine || learner), largest gap,
+        share of tokens whose weight was truncated."""
+        mine = [self.gap[row] for row in sorted(self.gap)] or [torch.empty(0)]
+        gap_N = team.concat(torch.cat(mine))
+        return {
+            "mismatch_kl": (torch.expm1(gap_N.double()) - gap_N.double()).mean().item(),
+            "mismatch_max": gap_N.abs().max().item(),
+            "importance_capped": (torch.exp(gap_N) > self.cap).float().mean().item(),
+        }
+
+
+def sampling_policy(sample: Sample, deployed_blocks: int) -> Policy:
+    """The policy that wrote a sample: both blocks, or the deployed one alone."""
+    both = sample.sampling is Sampling.TRAIN or deployed_blocks == BLOCKS
+    return Policy.TRAIN if both else Policy.DEPLOY
+
+
+def fixed_terms(
+    model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel],
+    references: list[Tensor | None], team: Team,
+) -> FixedTerms:  # fmt: skip
+    """The terms of a batch, with a forward pass for the rollouts whose behaviour policy is not the one that trains."""
+    terms = FixedTerms(config.objective.importance_cap, dict(enumerate(references)))
+    wrote = [sampling_policy(s, config.lora.deployed_blocks) for s in samples]
+    same = {(1, 1), (2, 2), *([(1, 2), (2, 1)] if lora.quarantine_untouched() else [])}
+    budget = config.train.micro_tokens
+    mine = [row for unit in team.mine(units(samples, labels, budget)) for row in unit.rows]
+    open_rows = [row for row in mine if (wrote[row].blocks, ROUTED[labels[row]].blocks) not in same]
+    for policy, rows in micro_batches(units(samples, wrote, budget, open_rows), budget):
+        packing = pack([samples[i] for i in rows], lora.device, share=True)
+        with torch.no_grad(), lora.policy(policy):
+            now_C = logprobs_C(model, packing, config.rollout.temperature)
+        for row, now_N in zip(rows, now_C.split(packing.lengths), strict=True):
+            terms.note_behaviour(row, samples[row], now_N)
+    return terms

@@ -1,0 +1,92 @@
+"""What only needs the frozen base: c-probes at the initial policy and the KL reference, from one forward pass, kept by rollout.
+
+Invariant: the numbers of a rollout depend on its group alone (a chunk never mixes groups), so an update gets the same bytes
+whether they were computed ahead of it, group by group in any order, or inside it.
+Shapes: G rollouts, M modules, R rank of one block, N completion tokens of one rollout.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from learner.cprobe import probe_packed
+from learner.data_parallel import SOLO, Team
+from learner.lora2r import Lora2r, Policy
+from learner.packing import logprobs_C, pack
+from vgrout.records import Sample
+
+
+@dataclass(frozen=True)
+class FromBase:
+    """Of one rollout: its c-probe at the initial policy, and its log-probabilities under the base, both on the CPU."""
+
+    cgrad_MR: Tensor | None
+    reference_N: Tensor | None
+
+
+@dataclass
+class FrozenBase:
+    """Computes and keeps `FromBase` of rollouts until an update has used them."""
+
+    model: PreTrainedModel
+    lora: Lora2r
+    wants_probe: bool
+    wants_reference: bool
+    temperature: float
+    budget: int  # tokens of one forward pass
+    team: Team = SOLO
+    known: dict[str, FromBase] = field(default_factory=dict)
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Compute what is missing of `samples`, whole groups; with several learners each does its groups."""
+        if not (self.wants_probe or self.wants_reference):
+            return
+        missing = [s for s in samples if s.rollout_id not in self.known and self.team.owns(s.group)]
+        for _, group in groupby(sorted(missing, key=lambda s: (s.group, s.rollout_id)), key=lambda s: s.group):
+            for chunk in chunks(list(group), self.budget):
+                self.known.update(zip((s.rollout_id for s in chunk), self._measure(chunk), strict=True))
+
+    def take(self, samples: Sequence[Sample]) -> list[FromBase]:
+        """What the base says of `samples`, in order, on every learner; then it is forgotten."""
+        self.prepare(samples)
+        nothing = FromBase(None, None)
+        mine = {s.rollout_id: self.known.pop(s.rollout_id) for s in samples if s.rollout_id in self.known}
+        for old in list(self.known)[: -8 * len(samples)]:  # of rollouts that no update took
+            del self.known[old]
+        every = self.team.merged(mine)
+        return [every.get(s.rollout_id, nothing) for s in samples]
+
+    def forget(self) -> None:
+        """Drop what was computed ahead."""
+        self.known.clear()
+
+    def _measure(self, chunk: list[Sample]) -> list[FromBase]:
+        packing = pack(chunk, self.lora.device, share=not self.wants_probe)
+        if self.wants_probe:
+            cgrad_GMR, reference_C = probe_packed(self.model, self.lora, packing, initial=True, temperature=self.temperature)
+            probes: list[Tensor | None] = list(cgrad_GMR)
+        else:
+            with torch.no_grad(), self.lora.policy(Policy.BASE):
+                reference_C = logprobs_C(self.model, packing, self.temperature).cpu()
+            probes = [None] * len(chunk)
+        references = reference_C.split(packing.lengths) if self.wants_reference else [None] * len(chunk)
+        return [FromBase(p, r) for p, r in zip(probes, references, strict=True)]
+
+
+def chunks(samples: Sequence[Sample], budget: int) -> list[list[Sample]]:
+    """Split samples, in order, into runs of at most `budget` tokens (each prompt counted every time) or of one sample."""
+    runs: list[list[Sample]] = []
+    used = 0
+    for sample in samples:
+        size = len(sample.prompt_ids) + len(sample.completion_ids)
+        if runs and used + size <= budget:
+            runs[-1].append(sample)
+            used += size
+        else:
+            runs.append([sample])
+            used = size
+    return runs
