@@ -54,15 +54,15 @@ def train(
         return RunDir(resume)
     check_model_path(config.model.path)
     fix_date(None if resume is None else RunDir.open(resume))
-    world = load_dataset(config)
+    dataset = load_dataset(config)
     fractions = reference_fractions(config)
     run = _own(config, out, resume)
     try:
         if resume is not None:
-            check_made_of(run, config, world, accept_changes)
+            check_made_of(run, config, dataset, accept_changes)
             resumed_config.record(run, config)
         with _stops_name(run, curve):
-            _train(config, world, fractions, run, resume is not None, curve)
+            _train(config, dataset, fractions, run, resume is not None, curve)
     finally:
         run.release()
     return run
@@ -94,16 +94,16 @@ def is_finished(run: RunDir, config: Config, curve: bool) -> bool:
     return trained and (not curve or (run.path / "eval_curve.jsonl").is_file())
 
 
-def _train(config: Config, world: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
-    canary = canary_for(run, world)
-    workers = start_workers(config, canary, pairs=world.pairs, fractions=fractions)
+def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
+    canary = canary_for(run, dataset)
+    workers = start_workers(config, canary, pairs=dataset.pairs, fractions=fractions)
     try:
-        first, past = _begin(config, run, resumed, workers, world_facts(config, world))
+        first, past = _begin(config, run, resumed, workers, dataset_facts(config, dataset))
         print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
-        _drive(config, world, workers, run, first, past)
+        _drive(config, dataset, workers, run, first, past)
         finalize(run, config)
         if curve:
-            write_curve(run, score(run, config, world, workers, scheduled(run, config), Exam()))
+            write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -115,42 +115,42 @@ def _train(config: Config, world: Dataset, fractions: list[Any], run: RunDir, re
         workers.close()
 
 
-def _drive(config: Config, world: Dataset, workers: Workers, run: RunDir, first: int, past: Past) -> None:
+def _drive(config: Config, dataset: Dataset, workers: Workers, run: RunDir, first: int, past: Past) -> None:
     if config.runtime.mode == "sync":
-        return Driver(config, world, workers, run, past).run(first)
-    from actors.async_run.ray_executor import stream_run
+        return Driver(config, dataset, workers, run, past).run(first)
+    from actors.async_run.ray_executor import train_async
 
     if first == 0 and not run.checkpoints():
-        Recorder(config, world, run).checkpoint(0, finish(workers.learner.checkpoint()), 0)
-    return stream_run(config, world, workers, run, past)
+        Recorder(config, dataset, run).checkpoint(0, finish(workers.learner.checkpoint()), 0)
+    return train_async(config, dataset, workers, run, past)
 
 
-def world_facts(config: Config, world: Dataset) -> dict[str, object]:
+def dataset_facts(config: Config, dataset: Dataset) -> dict[str, object]:
     """What run.json says of the data: digests, splits and the partition."""
     return {
         "digests": data_digests(config),
-        "pairs": len(world.pairs),
-        "partition": {str(i): str(mode) for i, mode in sorted(world.modes.items())},
-        "validation_ids": world.validation_ids,
-        "dropped": world.dropped,
-        "order_digest": order_digest(config, world),
+        "pairs": len(dataset.pairs),
+        "partition": {str(i): str(mode) for i, mode in sorted(dataset.modes.items())},
+        "validation_ids": dataset.validation_ids,
+        "dropped": dataset.dropped,
+        "order_digest": order_digest(config, dataset),
         "base": base_digests(config.model.path),
-        "canary": canary_of(world),
+        "canary": canary_of(dataset),
         "template_date": os.environ[template_date.VARIABLE],
     }
 
 
-def check_made_of(run: RunDir, config: Config, world: Dataset, accept: bool) -> None:
+def check_made_of(run: RunDir, config: Config, dataset: Dataset, accept: bool) -> None:
     """Raise UserError where a run that goes on would do so with other data, pairs or base than it was begun with."""
-    here = ingredients.recorded(world_facts(config, world))
+    here = ingredients.recorded(dataset_facts(config, dataset))
     ingredients.check(run, here, "train --resume", accept, places(config, here))
 
 
-def order_digest(config: Config, world: Dataset) -> str:
+def order_digest(config: Config, dataset: Dataset) -> str:
     """SHA-256 over problem and sampling seeds of the first ORDER_GROUPS groups: equal for all arms of a seed."""
     seed, count = config.seed, config.rollout.samples
     groups = [
-        [problem_at(world.train_ids, ordinal, seed), *(stream(seed, "sample", ordinal, i) for i in range(count))]
+        [problem_at(dataset.train_ids, ordinal, seed), *(stream(seed, "sample", ordinal, i) for i in range(count))]
         for ordinal in range(ORDER_GROUPS)
     ]
     return sha256(json.dumps(groups).encode())

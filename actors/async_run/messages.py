@@ -1,7 +1,7 @@
-"""The language between the asynchronous driver's decisions (stream.py) and whatever carries them out.
+"""What the scheduler is told (events) and what it asks for (actions).
 
-Events come in, actions go out; real parts (streaming.py) and a simulator speak both. Invariant: nothing here holds a
-handle, a clock or a tensor; what a group weighs (rollouts, rewards) stays with the side that carries it.
+The Ray executor and the simulator use the same messages. Invariant: a message holds no handle, no clock and no tensor; rollouts
+and rewards stay with the executor, and messages name their groups by key.
 """
 
 from dataclasses import dataclass, field
@@ -81,7 +81,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Died:
-    """A part's process is gone, or must be taken for gone."""
+    """A part's process is gone, or is treated as gone because it does not answer."""
 
     name: str
     why: str
@@ -113,7 +113,7 @@ Event = Advanced | Loaded | Rejected | Graded | Updated | Published | Checkpoint
 
 @dataclass(frozen=True)
 class Advance:
-    """Give an engine these groups beside what it has, and let it work for one slice. Answered by Advanced."""
+    """Give an engine more groups, and let it work for one slice of time. Answered by Advanced."""
 
     engine: str
     groups: tuple[Key, ...]
@@ -138,7 +138,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Update:
-    """Train update `update` on the groups `keys`. Answered by Updated. `replay`: it was done before, by a learner that died."""
+    """Train update `update` on the groups `keys`. Answered by Updated. `replay`: a learner that died had done it before."""
 
     update: int
     keys: tuple[Key, ...]
@@ -171,7 +171,7 @@ class Restore:
 
 @dataclass(frozen=True)
 class Restart:
-    """End what is left of a dead part (it may only have been silent) and start a new process. Answered by Started."""
+    """End the old process of a part, which may still run, and start a new one. Answered by Started."""
 
     name: str
     why: str = ""
@@ -179,7 +179,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class Retire:
-    """A part died once too often; the run goes on without it."""
+    """A part has used up its restarts; the run goes on without it."""
 
     name: str
     why: str = ""
@@ -187,14 +187,14 @@ class Retire:
 
 @dataclass(frozen=True)
 class Drop:
-    """An attempt was given up; its rollouts can go."""
+    """An attempt was given up; its rollouts can be deleted."""
 
     dropped: Dropped
 
 
 @dataclass(frozen=True)
 class Forget:
-    """A checkpoint covers these groups; nothing will ask for them again."""
+    """These groups are part of a checkpoint and are not needed any more."""
 
     keys: tuple[Key, ...]
 

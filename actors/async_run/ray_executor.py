@@ -1,8 +1,8 @@
-"""Asynchronous mode on real workers: carries out what scheduler.py decides, through Ray, and hears what comes of it.
+"""Asynchronous mode on real workers: carries out the actions of scheduler.py through Ray, and returns the answers as events.
 
-Invariants: a batch is in the journal, on the disk, before the learner gets it, and a graded group before it may be taken; the
-adapter's bytes go from the learner to the engines through Ray's object store and never through this process; audits go from
-the grader to the journal and the log, and never to the learner.
+Invariants: a batch is on the disk, in the journal, before the learner gets it, and a graded group before it may be taken. The
+bytes of an adapter go from the learner to the engines through Ray's object store, never through this process. Audits go from
+the grader to the journal and the log, never to the learner.
 """
 
 import time
@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from actors.async_run import messages as e
-from actors.async_run.loop import drive, new_stream
+from actors.async_run.loop import drive, new_scheduler
 from actors.engines.adapter_check import AdapterRejected
 from actors.engines.protocol import Slice
 from actors.journal.journal import Graded, Journal, Past
@@ -39,21 +39,21 @@ from vgrout.signals import Interrupted, RunStopped, StopFlag, stop_signals
 T = TypeVar("T")
 
 
-def stream_run(config: Config, dataset: Dataset, workers: Workers, run: RunDir, past: Past) -> None:
-    """Train asynchronously, from the run's newest whole checkpoint (which the learner has been put back to) to the end.
+def train_async(config: Config, dataset: Dataset, workers: Workers, run: RunDir, past: Past) -> None:
+    """Train asynchronously to the end, from the newest whole checkpoint, which the learner has been restored to.
 
     Raises Interrupted after SIGINT or SIGTERM, RunStopped below the floor of engines.
     """
     recorder = Recorder(config, dataset, run)
     checkpoint, state, _ = run.newest_whole()
-    stream = new_stream(config, workers.engine_names, workers.grader_names, checkpoint, state, past)
+    scheduler = new_scheduler(config, workers.engine_names, workers.grader_names, checkpoint, state, past)
     where: dict[str, Whereabouts] = {}
     runtime = config.runtime
     with stop_signals(runtime.stop_s) as flag, Watchdog(runtime.watchdog_s, run.path, where) as watchdog:
-        carrier = RayCarrier(config, dataset, workers, run, recorder, past, flag, watchdog, where)
-        carrier.journal.resume(stream.next_update)
-        end = drive(stream, carrier)
-        carrier.close()
+        executor = RayExecutor(config, dataset, workers, run, recorder, past, flag, watchdog, where)
+        executor.journal.resume(scheduler.next_update)
+        end = drive(scheduler, executor)
+        executor.close()
     if end.outcome is e.EndReason.FLOOR:
         raise RunStopped(end.why)
     if end.outcome is e.EndReason.STOPPED and flag.signum:
@@ -62,14 +62,14 @@ def stream_run(config: Config, dataset: Dataset, workers: Workers, run: RunDir, 
 
 @dataclass(frozen=True)
 class Awaited:
-    """A call under way: whose, and what its value means."""
+    """A call under way: the worker's name, and what makes events of its value."""
 
     name: str
     then: Callable[[Any], list[e.Event]]
 
 
-class RayCarrier:
-    """Real workers. What groups weigh (rollouts, rewards, audits) stays here; decisions see only their keys."""
+class RayExecutor:
+    """Real workers. It keeps the groups' rollouts, rewards and audits; the scheduler sees only their keys."""
 
     def __init__(self, config: Config, dataset: Dataset, workers: Workers, run: RunDir, recorder: Recorder, past: Past,
                  flag: StopFlag, watchdog: Watchdog, where: dict[str, Whereabouts]) -> None:  # fmt: skip
@@ -90,7 +90,7 @@ class RayCarrier:
         return time.monotonic()
 
     def wait(self) -> list[e.Event]:
-        """What has happened since, after a second at the latest."""
+        """All events since the last call; returns after a second at the latest."""
         self.journal.sync()
         if self.pending:
             ready, _ = ray.wait(list(self.pending), num_returns=1, timeout=1.0, fetch_local=False)
@@ -112,14 +112,14 @@ class RayCarrier:
         return found
 
     def close(self) -> None:
-        """Leave the engines with nothing to sample."""
+        """Stop all sampling and close the journal."""
         self.journal.sync()
         self.journal.close()
         idle = [engine.clear().held for engine in self.workers.engines]
         ray.wait(idle, num_returns=len(idle), timeout=10)
 
     def do(self, action: e.Action) -> None:
-        """Begin to carry an action out."""
+        """Start an action."""
         match action:
             case e.Advance(engine, groups, version):
                 self._advance(engine, groups, version)
@@ -162,7 +162,7 @@ class RayCarrier:
         self.pending[call.held] = Awaited(name, then)
 
     def _hear(self, ref: ray.ObjectRef, pending: Awaited) -> list[e.Event]:
-        """The events that an answer means; a lost process as Died, once."""
+        """The events that follow from an answer. A lost process is one Died event."""
         try:
             value = ray.get(ref)
         except (RayActorError, ObjectLostError) as error:
@@ -176,7 +176,7 @@ class RayCarrier:
         return [e.Died(name, first_line(error))]
 
     def _failed(self, name: str, error: RayTaskError) -> list[e.Event]:
-        """A method raised. An engine may refuse a version; what it was to load may be lost; anything else ends the run."""
+        """A method raised. An engine that could not load a version is a Rejected event; any other error ends the run."""
         cause = error.cause
         if isinstance(cause, UserError):
             raise cause from None

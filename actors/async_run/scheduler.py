@@ -1,10 +1,11 @@
-"""The asynchronous driver's decisions: events in, actions out. Pure: no Ray, no files, no clock of its own.
+"""The decisions of the asynchronous driver: events in, actions out. No Ray, no files, and no clock of its own.
 
-Real parts (streaming.py) and the simulator's virtual clock (simulation.py) run this same code. Invariants: one call per
-engine and grader is under way at a time (so whoever dies is known to have died); a batch is taken, and journaled by the
-carrier, before the learner gets it; after a death the learner goes back to the last checkpoint and replays the batches that
-were taken since, in their order, and nothing else; an engine is given work only while the fleet calls it HEALTHY; on start,
-what was restored is published before any rollout is awaited.
+Real workers (ray_executor.py) and the simulator run this same code. Invariants:
+- One call per engine and grader is under way at a time, so a death is always noticed.
+- A batch is taken, and written to the journal, before the learner gets it.
+- After the learner died it goes back to the last checkpoint and repeats the batches taken since, in their order.
+- An engine gets work only while it is HEALTHY.
+- At the start, the restored version is published before any rollout is awaited.
 """
 
 import itertools
@@ -72,8 +73,8 @@ class Learning(StrEnum):
     UPDATING = "updating"
 
 
-class Stream:
-    """One asynchronous run. `on` may be called until it has returned an End."""
+class Scheduler:
+    """One asynchronous run. Call `on` with every event until it returns an End."""
 
     def __init__(self, pace: Pace, engines: Fleet, graders: Fleet, learner: Fleet, ledger: Ledger, *,
                  checkpoint: int = 0, replay: Sequence[TakenBatch] = ()) -> None:  # fmt: skip
@@ -81,7 +82,7 @@ class Stream:
         self.pace, self.engines, self.graders, self.ledger = pace, engines, graders, ledger
         self.fleets = {LEARNER: learner} | dict.fromkeys(engines.members, engines) | dict.fromkeys(graders.members, graders)
         self.version = checkpoint + len(replay)  # updates done, by this learner or by the one before it
-        # Every batch taken since the checkpoint, in order, and those of them that the learner has yet to do again.
+        # Every batch taken since the checkpoint, in order, and the part of them that the learner still has to repeat.
         self.checkpoint, self.taken, self.to_replay = checkpoint, list(replay), deque(replay)
         self.learning, self.published, self.publishing = Learning.IDLE, -1, False
         self.idle_engines, self.idle_graders = dict.fromkeys(engines.members), dict.fromkeys(graders.members)
@@ -104,7 +105,7 @@ class Stream:
         return self._dispatch(now)
 
     def on(self, event: Event, now: float) -> list[Action]:
-        """What follows from one event."""
+        """The actions that follow from one event."""
         return [] if self.ended else [*self._take_in(event, now), *self._dispatch(now)]
 
     @property
@@ -114,7 +115,7 @@ class Stream:
 
     @property
     def replaying(self) -> bool:
-        """Has the learner batches before it that were taken before a death?"""
+        """Whether the learner still has to repeat batches that were taken before it died."""
         return bool(self.to_replay)
 
     def _take_in(self, event: Event, now: float) -> list[Action]:
@@ -135,7 +136,7 @@ class Stream:
                 self.rejections[engine] += 1
                 if self.rejections[engine] > 1:
                     return self._died(engine, f"refused twice: {why}")
-                self.published = -1  # what it was sent may be bad: the learner makes the same bytes anew
+                self.published = -1  # the published bytes may be damaged, so the learner publishes the version again
             case Graded(grader, key):
                 self._answered(grader, self.idle_graders)
                 self.grading.pop(grader, None)
@@ -194,7 +195,7 @@ class Stream:
         again = fleet.died(name)
         actions: list[Action] = []
         if name == LEARNER:
-            # Its node may have taken the published bytes along. The replay makes the same version again, and publishes it.
+            # The published bytes may be lost with its node. The replay makes and publishes the same version again.
             self.learning, self.published, self.publishing, self.checkpointing = Learning.DOWN, -1, False, False
             self.to_replay.clear()
         elif fleet is self.engines:
@@ -243,7 +244,7 @@ class Stream:
         return [*self._drops(left), self.ended]
 
     def _dispatch(self, now: float) -> list[Action]:
-        """Give work to whoever has none."""
+        """Give work to every part that has none."""
         if self.ended:
             return []
         actions = self._to_learner(now)
@@ -261,7 +262,7 @@ class Stream:
             return self._towards_the_end()
         if self.published < self.version and not self.publishing:
             self.publishing = True
-            actions.append(Publish(self.version))  # on start: what was restored, before any rollout is awaited
+            actions.append(Publish(self.version))  # at the start: publish the restored version first
         taken = self.ledger.take(self.version, self.pace.prompts, self.pace.max_staleness)
         actions += self._drops(taken.dropped)
         if taken.batch:
@@ -277,7 +278,7 @@ class Stream:
             return self._checkpoint()
         if self.version == self.pace.updates:
             return self._end(EndReason.DONE)
-        # Groups that a grader has are journaled when it is done with them; the next process finds them there.
+        # Graders finish their groups first: they are then in the journal, where a resumed run finds them.
         return [] if self.grading else self._end(EndReason.STOPPED)
 
     def _start_update(self, batch: TakenBatch, replay: bool, now: float) -> Action:

@@ -1,8 +1,8 @@
-"""The simulator: `drive` and the real decisions under a virtual clock, with parts that only take time, crash and go silent.
+"""The simulated cluster: parts that take time, crash and stop answering, for the real scheduler under a virtual clock.
 
-Invariants: a process answers its calls one after the other; what a process still had to say when it was replaced is never
-heard; one that crashes while it owes nothing is found dead at the next call, as under Ray; the same scenario and seed give
-the same simulation. The ledger is checked against an independent record (invariants.py) throughout and at every end.
+Invariants: a process answers its calls one after the other. Answers of a replaced process are never delivered. A process that
+crashes between calls is found dead at the next call, as under Ray. The same scenario and seed give the same simulation. The
+ledger is compared with an independent record (invariants.py) all the time and at the end.
 """
 
 import heapq
@@ -19,11 +19,11 @@ from actors.simulation.workload import Work
 from vgrout.group_records import Key
 from vgrout.seeds import rng
 
-PATIENCE_S = 86_400.0  # without an update for this long, virtual, a simulation is given up
+PATIENCE_S = 86_400.0  # virtual time without an update after which a simulation is given up
 
 
 class Stuck(RuntimeError):
-    """Nothing is trained any more."""
+    """No update ends any more."""
 
 
 class Activity(StrEnum):
@@ -33,7 +33,7 @@ class Activity(StrEnum):
     LOAD = "load"
     GRADE = "grade"
     UPDATE = "update"
-    REDO = "redo"  # an update that a learner which died had done
+    REDO = "redo"  # an update that is repeated after the learner died
     PUBLISH = "publish"
     CHECKPOINT = "checkpoint"
     DOWN = "down"  # dead, starting, restoring
@@ -41,8 +41,8 @@ class Activity(StrEnum):
 
 @dataclass
 class Process:
-    """A part's process: `life` counts its incarnations, `free` is when its calls are done, `silent` until when it is not
-    heard; `gone`: it died, and nobody has called since."""
+    """The process of a part. `life`: which restart it is. `free`: when its calls are done. `silent`: until when it gives no
+    answer. `gone`: it died, and has not been called since."""
 
     factor: float = 1.0
     life: int = 0
@@ -56,7 +56,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a process will say, unless it is replaced before; it spent `seconds` on it."""
+    """An event that a process will deliver, unless it is replaced before; the work took `seconds`."""
 
     name: str
     life: int
@@ -69,7 +69,7 @@ Happening = e.Tick | Crash | Partition | Answer
 
 
 class Simulation:
-    """A Carrier (drive.py) of one point of a scenario."""
+    """An Executor (async_run/loop.py) that simulates one point of a scenario."""
 
     def __init__(self, scenario: Scenario, point: Point) -> None:
         self.scenario, self.config, self.clock = scenario, point.config, 0.0
@@ -99,7 +99,7 @@ class Simulation:
         return self.clock
 
     def wait(self) -> list[e.Event]:
-        """Go on to the next thing that happens; all that has happened by then."""
+        """Move the clock to the next event; returns all events by then."""
         found: list[e.Event] = []
         while not found:
             self.clock = max(self.clock, self._queue[0][0])
@@ -109,7 +109,7 @@ class Simulation:
         return found
 
     def do(self, action: e.Action) -> None:
-        """Begin to carry an action out."""
+        """Start an action."""
         learner = self.scenario.learner
         match action:
             case e.Advance(name, groups, version):
@@ -150,7 +150,7 @@ class Simulation:
         heapq.heappush(self._queue, (when, next(self._number), what))
 
     def _call(self, name: str, event: e.Event, activity: Activity, seconds: float) -> None:
-        """A call begins when the process has done what it was asked for before, and is within reach."""
+        """A call starts when the process has finished its earlier calls and can be reached."""
         process = self.parts[name]
         self.driver_s += self.scenario.driver_ms / 1000
         self.clock += self.scenario.driver_ms / 1000
@@ -170,7 +170,7 @@ class Simulation:
             self.checker.admit(key, version)
             engine.admit(key, self.work.lengths(key.ordinal))
         factor = self.parts[name].factor
-        seconds, whole, aborted = engine.advance(self.config.runtime.slice_s / factor)  # the slice is of the driver's clock
+        seconds, whole, aborted = engine.advance(self.config.runtime.slice_s / factor)  # the driver's clock measures the slice
         self._call(name, e.Advanced(name, whole, aborted), Activity.DECODE, seconds)
 
     def _happens(self, what: Happening) -> list[e.Event]:
@@ -227,7 +227,7 @@ class Simulation:
         return [answer.event]
 
     def _replace(self, name: str) -> None:
-        """The process that was there is ended, whatever it was doing; a new one is within reach."""
+        """End the process, whatever it is doing. Its successor can be reached."""
         old = self.parts[name]
         self.deaths[name.split("-")[0]] += 1
         self._down(old)

@@ -6,7 +6,7 @@ Invariant: a SimulationResult is made only of a simulation that kept all invaria
 from collections import Counter, defaultdict
 
 from actors.async_run import messages as e
-from actors.async_run.loop import drive, new_stream
+from actors.async_run.loop import drive, new_scheduler
 from actors.journal.journal import Past
 from actors.planning.dry_run import publish_bytes
 from actors.planning.model_shape import shape_of
@@ -19,9 +19,9 @@ def simulate(scenario: Scenario, point: Point) -> SimulationResult:
     """Run one point to its end. Raises Stuck, or InvariantBroken where the driver broke a promise."""
     simulation = Simulation(scenario, point)
     parts = simulation.engine_names, simulation.grader_names
-    stream = new_stream(point.config, *parts, 0, {}, Past({}, [], [], []))
-    end = drive(stream, simulation)
-    simulation.checker.close(end.outcome, stream.ledger)
+    scheduler = new_scheduler(point.config, *parts, 0, {}, Past({}, [], [], []))
+    end = drive(scheduler, simulation)
+    simulation.checker.close(end.outcome, scheduler.ledger)
     return _result(simulation, point, end)
 
 

@@ -1,4 +1,4 @@
-"""Run `vgrout train` in a process of its own, stop it at named points, and kill parts there (see actors/kill_points.py)."""
+"""Run `vgrout train` in a process of its own, stop it at kill points (actors/ray_cluster/kill_points.py), and kill parts there."""
 
 import json
 import os

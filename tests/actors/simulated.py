@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from actors.async_run import messages as e
-from actors.async_run.loop import drive, new_stream
-from actors.async_run.scheduler import Stream
+from actors.async_run.loop import drive, new_scheduler
+from actors.async_run.scheduler import Scheduler
 from actors.journal.journal import Past
 from actors.simulation.cluster import Activity, Simulation
 from actors.simulation.scenario import EngineTimes, GraderTimes, LearnerTimes, Lengths, Point, Scenario
@@ -45,13 +45,13 @@ class Scripted(Simulation):
         if stop_at is not None:
             self._at(stop_at, e.StopAsked(2))
 
-    def stream(self, checkpoint: int = 0, state: dict | None = None, past: Past = NOTHING) -> Stream:
+    def scheduler_at(self, checkpoint: int = 0, state: dict | None = None, past: Past = NOTHING) -> Scheduler:
         """The scheduler of this simulation, as a run begins or goes on with it."""
-        return new_stream(self.config, self.engine_names, self.grader_names, checkpoint, state or {}, past)
+        return new_scheduler(self.config, self.engine_names, self.grader_names, checkpoint, state or {}, past)
 
-    def run(self, stream: Stream | None = None) -> "Scripted":
+    def run(self, scheduler: Scheduler | None = None) -> "Scripted":
         """Run to the end, and check the record of all groups there."""
-        self.scheduler = stream or self.stream()
+        self.scheduler = scheduler or self.scheduler_at()
         self.end = drive(self.scheduler, self)
         self.checker.close(self.end.outcome, self.scheduler.ledger)
         return self

@@ -83,3 +83,12 @@ def test_help_is_for_users():
             elif not action.help:
                 missing.append(f"{name}: {action.dest}")
     assert missing == []
+
+
+def test_files_that_pages_and_docstrings_name_exist():
+    rooms = ("vgrout", "vgrout_cli", "actors", "learner", "sandbox", "tests", "bench")
+    named = re.compile(rf"(?<![\w/])(?:{'|'.join(rooms)})/[\w/]+\.py\b")
+    texts = {path: path.read_text() for path in (*DOCS.glob("*.md"), *(p for room in rooms for p in (ROOT / room).rglob("*.py")))}
+    made = set(re.findall(r'title="([^"]+)"', texts[DOCS / "extending.md"]))  # files that a reader makes
+    found = {(path.relative_to(ROOT).as_posix(), name) for path, text in texts.items() for name in named.findall(text)}
+    assert {(where, name) for where, name in found if name not in made and not (ROOT / name).exists()} == set()

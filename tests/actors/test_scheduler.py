@@ -33,7 +33,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_without_losing_or_repeating_a
     second = scripted(scenario=dataclasses.replace(scenario, crash=()))
     second.checker.learner = second.checker.disk = done
     second.checker.consumed, second.checker.dropped = dict(first.checker.consumed), list(first.checker.dropped)
-    second.run(second.stream(done, {"frontier": old.frontier, "ahead": sorted(old.ahead)}))
+    second.run(second.scheduler_at(done, {"frontier": old.frontier, "ahead": sorted(old.ahead)}))
     assert second.end.outcome is e.EndReason.DONE
     assert sorted(second.checker.consumed) == list(range(8))
     # What the stop interrupted is sampled again, before anything that comes later in the order.
@@ -51,7 +51,7 @@ def test_a_crashed_driver_replays_the_journaled_batches_before_anything_else():
     record.wrote = {key: 2 for batch in replayed for key in batch.keys} | {ready: 3}
     record.graded = set(record.wrote)
     record.consumed = {batch.update: batch.keys for batch in every}
-    run.run(run.stream(2, {"frontier": 6}, Past({ready: SimpleNamespace(version=3)}, replayed, [], [])))
+    run.run(run.scheduler_at(2, {"frontier": 6}, Past({ready: SimpleNamespace(version=3)}, replayed, [], [])))
     assert run.end.outcome is e.EndReason.DONE
     assert min(run.publishes) == 4  # nothing is served before the replay is done
     assert ready in record.consumed[4] + record.consumed[5]
@@ -108,26 +108,26 @@ def test_below_the_floor_the_run_ends_with_a_message(name):
 
 
 def test_a_silent_engine_is_declared_dead():
-    stream = scripted("runtime.engines=2", "runtime.suspect_s=50", "runtime.dead_s=100").stream()
-    stream.begin(0.0)
-    stream.on(e.Published(0), 1.0)  # both engines load now, and say nothing
-    assert not stream.on(e.Tick(), 60.0)
-    actions = stream.on(e.Tick(), 102.0)
+    scheduler = scripted("runtime.engines=2", "runtime.suspect_s=50", "runtime.dead_s=100").scheduler_at()
+    scheduler.begin(0.0)
+    scheduler.on(e.Published(0), 1.0)  # both engines load now, and say nothing
+    assert not scheduler.on(e.Tick(), 60.0)
+    actions = scheduler.on(e.Tick(), 102.0)
     assert [a.name for a in actions if isinstance(a, e.Restart)] == ["engine-0", "engine-1"]
 
 
 def test_an_engine_that_died_with_nothing_to_sample_is_called_once_at_a_time():
     """Engine 2 is held back by admission, dies, comes back and loads; that admission opens meanwhile is not a second call."""
     sets = ("rollout.prompts=2", "train.updates=9", "runtime.max_staleness=1", "runtime.max_num_seqs=8")
-    stream, called = scripted(*sets).stream(), []
+    scheduler, called = scripted(*sets).scheduler_at(), []
 
     def tell(*events):
-        called[:] = [a.engine for event in events for a in stream.on(event, 0.0) if isinstance(a, e.Load | e.Advance)]
+        called[:] = [a.engine for event in events for a in scheduler.on(event, 0.0) if isinstance(a, e.Load | e.Advance)]
 
-    stream.begin(0.0)
+    scheduler.begin(0.0)
     tell(e.Published(0))
     tell(*(e.Loaded(f"engine-{i}", 0) for i in range(3)))
-    assert called == ["engine-0", "engine-1"] and list(stream.held) == ["engine-2"]
+    assert called == ["engine-0", "engine-1"] and list(scheduler.held) == ["engine-2"]
     tell(e.Died("engine-2", "killed"), e.Started("engine-2"))
     assert called == ["engine-2"]
     first = tuple(Key(i, 0) for i in range(2))
