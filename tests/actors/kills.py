@@ -1,4 +1,4 @@
-"""Run `vgrout train` in a process of its own, stop it at kill points (actors/ray_cluster/kill_points.py), and kill parts there."""
+"""Run `vgrout train` in a process of its own, stop it at points of actors/ray_cluster/kill_points.py, and kill there."""
 
 import json
 import os
