@@ -1,1 +1,1 @@
-"""The distributed shell: engine, grader, learner and driver actors, weight publishing. The only room that knows ray and vllm."""
+"""The distributed system: engines, graders, learner, drivers and publishing. The only package that imports ray and vllm."""

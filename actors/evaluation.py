@@ -52,7 +52,7 @@ def published(path: Path, config: Config) -> AdapterVersion:
 
 @dataclass(frozen=True)
 class Exam:
-    """What every checkpoint is asked, and the name that its files carry: a split or a part of it, in usual or in novel words."""
+    """The questions for every checkpoint, and the name of the result files: a split or a part of it, in usual or novel words."""
 
     name: str = "test"
     split: str = "test"

@@ -1,8 +1,8 @@
 """The driver in sync mode: sample, grade, update, publish, in turn; the reference for everything asynchronous.
 
-Invariants: rewards go to the learner and audits to the audit log, by two roads that never meet; every choice is a pure
-function of (seed, update), so a run that goes on from a checkpoint ends in the bytes of one that was never stopped. That is
-also what it does when a part dies: start the part anew, put the learner back to the last checkpoint, and go on from there.
+Invariants: rewards go to the learner and audits to the audit log, by two separate ways; every choice is a pure
+function of (seed, update), so a run that goes on from a checkpoint ends in the bytes of one that was never stopped. The same
+happens when a part dies: the part is restarted, the learner restores the last checkpoint, and the run goes on from there.
 """
 
 import time
@@ -33,7 +33,7 @@ class Driver:
         """`past`: what the journal knows beyond the checkpoint that the learner was put back to."""
         self.config, self.dataset, self.workers, self.run_dir = config, dataset, workers, run
         self.recorder, self.journal = Recorder(config, dataset, run), Journal(run.path / "journal.bin")
-        self.groups = dict(past.groups)  # graded since the last checkpoint: replayed after a death, not sampled again
+        self.groups = dict(past.groups)  # graded since the last checkpoint; replayed after a death
         self.deaths: Counter[str] = Counter()
         self.where: dict[str, Whereabouts] = {}
 
@@ -121,7 +121,7 @@ class Driver:
         self.journal.sync()
 
     def _publish(self, version: int) -> float:
-        """Hand the learner's version to every engine; returns the largest canary gap. What is refused is made anew, once."""
+        """Hand the learner's version to every engine; returns the largest canary gap. A refused version is published once more."""
         try:
             return self._hand_over(version)
         except AdapterRejected as first:
@@ -154,7 +154,7 @@ class Driver:
     def _recover(self, why: str) -> int:
         """Start dead parts anew, put the learner back to the last checkpoint; the update to go on with."""
         while True:
-            # With no part dead, what one had published was lost with its node; publishing again makes it anew.
+            # No part is dead: the published bytes were lost with a node, and publishing makes them again.
             for name in self.workers.dead() or ["object store"]:
                 self.deaths[name] += 1
                 self.recorder.died(name, f"{why}; starting it anew")

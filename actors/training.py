@@ -37,7 +37,7 @@ from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 from vgrout.signals import AtOnce, Interrupted, RunStopped
 
-ORDER_GROUPS = 256  # groups whose problem and seeds run.json vouches for
+ORDER_GROUPS = 256  # groups whose problem and seeds are part of run.json's order digest
 
 
 def train(
@@ -79,7 +79,7 @@ def _own(config: Config, out: Path | None, resume: Path | None) -> RunDir:
 
 @contextmanager
 def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
-    """Whoever is told that the run stopped is told how to go on with it."""
+    """Add the command that goes on with the run to every message that it stopped."""
     words = ["vgrout", "train", "--resume", str(run.path), *(["--eval-curve"] if curve else [])]
     try:
         yield
@@ -89,7 +89,7 @@ def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
 
 
 def is_finished(run: RunDir, config: Config, curve: bool) -> bool:
-    """Whether nothing is left to do: trained, exported, and scored where that was asked for."""
+    """Whether the run is complete: trained, exported, and scored if that was asked for."""
     trained = config.train.updates in run.checkpoints() and (run.path / "deploy" / "vgrout.json").is_file()
     return trained and (not curve or (run.path / "eval_curve.jsonl").is_file())
 
@@ -109,7 +109,7 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
             raise
         raise UserError(str(error.filename or run.path), "a full disk", "room; then go on with --resume") from None
     except KeyboardInterrupt:
-        workers.abandon()  # the second signal: nobody is asked, everybody is ended
+        workers.abandon()  # the second signal: end all actors at once
         raise
     finally:
         workers.close()

@@ -1,4 +1,4 @@
-"""Which group is where: every ordinal is consumed by exactly one update, or dropped with a reason. Pure, no I/O.
+"""The state of every group: each ordinal is consumed by exactly one update, or dropped with a reason. No I/O.
 
 An ordinal goes RUNNING -> SAMPLED -> READY -> consumed. One that is lost with its engine, or too old when its turn comes,
 goes back to the front of the queue as a new attempt of the same prompt; after `attempts` attempts it is dropped for good.
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Taken:
-    """What an update found: its batch in ordinal order (empty: not enough groups), and what was too old for it."""
+    """The result of `take`: the batch in ordinal order (empty if there are too few groups), and the groups that were too old."""
 
     batch: tuple[Entry, ...]
     dropped: tuple[Dropped, ...]
@@ -53,8 +53,8 @@ class Ledger:
         self.alive: dict[int, Entry] = {}
         self.given_up: Counter[int] = Counter()  # attempts given up, by ordinal that is not settled
         self._again: list[int] = []  # heap of ordinals to admit again
-        self._fresh = frontier  # no ordinal from here on was ever admitted or adopted
-        # Indexes of `alive`, so that no question costs a walk over all groups of hundreds of engines.
+        self._fresh = frontier  # the lowest ordinal that was never admitted or adopted
+        # Indexes of `alive`: with hundreds of engines, a loop over all groups per question is too slow.
         self._on: defaultdict[str, set[int]] = defaultdict(set)  # running, by engine
         self._stages: Counter[Stage] = Counter()
         self._versions: Counter[int] = Counter()
@@ -71,7 +71,7 @@ class Ledger:
         return self._put(Entry(ordinal, self.given_up[ordinal], engine, version))
 
     def adopt(self, ordinal: int, attempt: int, version: int) -> None:
-        """A group that the journal holds, sampled and graded before this process began, is READY.
+        """Enter a group that an earlier process sampled and graded, as the journal says: it is READY.
 
         Call before the first `admit`.
         """
@@ -85,15 +85,15 @@ class Ledger:
             self._settle(ordinal)
 
     def sampled(self, ordinal: int, attempt: int) -> bool:
-        """An engine finished it. False for an attempt that was given up meanwhile: ignore that result."""
+        """An engine has finished the attempt. Returns False if the attempt was given up meanwhile: ignore its result."""
         return self._advance(ordinal, attempt, Stage.RUNNING, Stage.SAMPLED)
 
     def graded(self, ordinal: int, attempt: int) -> bool:
-        """A grader finished it. False for an attempt that was given up meanwhile, or graded before."""
+        """A grader has finished the attempt. Returns False if the attempt was given up meanwhile, or graded before."""
         return self._advance(ordinal, attempt, Stage.SAMPLED, Stage.READY)
 
     def lose(self, ordinal: int, attempt: int, reason: Reason) -> Dropped | None:
-        """Give a running attempt up. None where it is not running any more."""
+        """Give up a running attempt. Returns None if it is not running any more."""
         entry = self.alive.get(ordinal)
         if entry is None or entry.attempt != attempt or entry.stage is not Stage.RUNNING:
             return None
@@ -116,7 +116,7 @@ class Ledger:
         return sum(n for version, n in self._versions.items() if version >= update - max_staleness)
 
     def take(self, update: int, prompts: int, max_staleness: int) -> Taken:
-        """Give up READY groups that are too old, then settle `prompts` of the others for `update`, oldest version first."""
+        """Give up READY groups that are too old; then settle `prompts` of the others for `update`, oldest version first."""
         if len(self._ready) < prompts:
             return Taken((), ())
         ready = [self.alive[ordinal] for ordinal in sorted(self._ready)]
@@ -151,7 +151,7 @@ class Ledger:
     def _give_up(self, entry: Entry, reason: Reason) -> Dropped:
         self._remove(entry)
         self.given_up[entry.ordinal] += 1
-        # The limit ends a prompt whose rollouts always come too late; a dead engine says nothing about the prompt.
+        # The limit is for prompts whose rollouts always come too late. The death of an engine does not count.
         final = reason is Reason.RUN_ENDED or (reason is Reason.OVER_AGE and entry.attempt + 1 >= self.limit)
         if final:
             self._settle(entry.ordinal)

@@ -1,4 +1,4 @@
-"""The health of the parts of one kind (engines, or graders): who may be given work, who is dead, when to stop. Pure, no I/O.
+"""The health of the parts of one kind (engines, or graders): which may get work, which are dead, when to stop. No I/O.
 
     HEALTHY <-> SUSPECT (does not answer) -> DEAD -> RESTARTING -> STALE (up, without the current weights) -> HEALTHY
                                              DEAD -> RETIRED (restarted too often)
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """State of one part."""
+    """The state of one part."""
 
     HEALTHY = "healthy"
     SUSPECT = "suspect"
@@ -54,12 +54,12 @@ class Fleet:
     def __init__(self, names: Iterable[str], limits: HealthLimits, current: int = 0) -> None:
         self.members = {name: Member() for name in names}
         self.limits, self.current = limits, current
-        # Indexes: with hundreds of parts, no event may cost a walk over all of them.
+        # Indexes: with hundreds of parts, a loop over all of them per event is too slow.
         self._healthy: dict[str, None] = {}
         self._count = Counter(member.health for member in self.members.values())
 
     def publish(self, version: int) -> None:
-        """A new version is current. HEALTHY parts go on serving theirs until they have loaded it; STALE ones need it."""
+        """A new version is current. HEALTHY parts serve their old one until they have loaded it; STALE ones wait."""
         self.current = version
 
     def asked(self, name: str, now: float) -> None:
@@ -67,14 +67,14 @@ class Fleet:
         self.members[name].asked = now
 
     def answered(self, name: str) -> None:
-        """Its call came back. A SUSPECT part never lost its weights: it is HEALTHY again."""
+        """The part has answered. If it was SUSPECT it is HEALTHY again, since it kept its weights."""
         member = self.members[name]
         member.asked = None
         if member.health is Health.SUSPECT:
             self._become(name, Health.HEALTHY)
 
     def silent(self, now: float) -> list[str]:
-        """Mark parts that have owed an answer for too long; the names of those that are to be declared dead."""
+        """Mark parts whose answer is overdue as SUSPECT; returns the names of those that must be declared dead."""
         dead = []
         for name, member in self.members.items():
             if member.asked is None or member.health not in UP:
@@ -86,7 +86,7 @@ class Fleet:
         return dead
 
     def died(self, name: str) -> bool:
-        """It is DEAD, its weights are gone. True where it is to be restarted; else it is RETIRED."""
+        """The part is DEAD and has lost its weights. Returns True if it is to be restarted; otherwise it is RETIRED."""
         member = self.members[name]
         member.version, member.asked = -1, None
         if member.restarts >= self.limits.restarts:
@@ -103,14 +103,14 @@ class Fleet:
         self._become(name, Health.RESTARTING)
 
     def started(self, name: str) -> None:
-        """Its new process is up, with whatever it came up with: STALE until a load of the current version completes."""
+        """The new process is up. It is STALE until it has loaded the current version, whatever weights it started with."""
         member = self.members[name]
         assert member.health is Health.RESTARTING, member
         member.version = -1
         self._become(name, Health.STALE)
 
     def loaded(self, name: str, version: int) -> None:
-        """It serves `version` now. A STALE part becomes HEALTHY only where that is the current one."""
+        """The part serves `version` now. A STALE part becomes HEALTHY only if that is the current version."""
         member = self.members[name]
         if member.health not in UP:
             return  # an answer of the process that died
@@ -123,7 +123,7 @@ class Fleet:
         return list(self._healthy)
 
     def up(self) -> int:
-        """How many parts have a process: those that serve, and those that will once they answer or have loaded."""
+        """The number of parts with a live process: those that serve, and those that will after an answer or a load."""
         return sum(self._count[health] for health in UP)
 
     def serves(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How old a rollout may be: paced when a group is admitted, enforced when it is consumed. Pure functions, no I/O.
+"""How old a rollout may be: limited when a group is admitted, enforced when it is consumed. Pure functions.
 
 Age = version of the learner that consumes a rollout minus the version that sampled it. Invariant: a group admitted while
 `room` > 0 is young enough in the update that its place in the queue leads to, and a group older than `max_staleness` is

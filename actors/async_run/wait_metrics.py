@@ -1,6 +1,6 @@
 """How long learner and engines waited between two asynchronous updates, and which groups were dropped. No I/O.
 
-Invariant: `read` hands out every second and every drop exactly once.
+Invariant: `read` returns every second and every drop exactly once.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ class WaitMetrics:
         self._learner_since = now
 
     def engine_idle(self, name: str, now: float) -> None:
-        """Admission is shut and the engine has nothing to sample."""
+        """No group may be admitted, and the engine has nothing to sample."""
         self._idle_since.setdefault(name, now)
 
     def engine_busy(self, name: str, now: float) -> None:
@@ -33,7 +33,7 @@ class WaitMetrics:
         self._idle_s += now - self._idle_since.pop(name, now)
 
     def engine_gone(self, name: str) -> None:
-        """The engine is dead: nobody holds it back."""
+        """The engine is dead; its idle time no longer counts."""
         self._idle_since.pop(name, None)
 
     def read(self, now: float) -> Row:

@@ -3,7 +3,7 @@
 Invariant: a version that fails either check raises AdapterRejected and is never served.
 
 The canary is a fixed text. Learner and engine compute the log-probability of each of its tokens, and the gaps between the
-two are compared with those of the untouched base, where no adapter plays a part: what exceeds them is the adapter's.
+two are compared with the gaps on the untouched base, without an adapter. Anything beyond those is due to the adapter.
 Their mean and a high quantile are bounded, not their maximum: in bfloat16 two correct kernels differ by .25 to .56 nats on
 some token of a text of 170, while the mean stays at .03 to .05 (SmolLM2-135M on the CPU).
 """
@@ -21,11 +21,11 @@ from vgrout.records import AdapterVersion, Sampling
 
 
 class AdapterRejected(RuntimeError):
-    """A published version whose bytes or whose behaviour are not the learner's."""
+    """The bytes or the behaviour of a published version differ from the learner's."""
 
 
 def check_digest(adapter: AdapterVersion) -> None:
-    """Raise AdapterRejected where the bytes are not those that the learner signed."""
+    """Raise AdapterRejected if the bytes do not have the digest that the learner published."""
     found = sha256(adapter.train + adapter.deploy)
     if found != adapter.digest:
         raise AdapterRejected(f"version {adapter.version}: digest {found[:12]} of the bytes, {adapter.digest[:12]} published")
@@ -94,7 +94,7 @@ PREFIX = "vgrout-adapters-"
 
 
 def new_folder() -> Path:
-    """An empty folder for this process's adapter files. What engines left that were killed on this machine is removed."""
+    """Make an empty folder for this process's adapter files. Files of engines that were killed on this machine are removed."""
     sweep()
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 

@@ -1,4 +1,4 @@
-"""What both engines do alike: a published adapter as PEFT folders, and a sampled completion as a Rollout.
+"""What both engines share: writing a published adapter as PEFT folders, and making a Rollout of a completion.
 
 Invariant: the two engines write the same files and the same records for the same input.
 """
@@ -15,7 +15,7 @@ from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest,
 def write_exports(folder: Path, adapter: AdapterVersion, config: Config) -> dict[Sampling, Path]:
     """Write both exports below `folder`, a PEFT folder for each policy.
 
-    Not `learner.export.write_peft`: nothing but this process reads the folder, and fsync would cost more than the load.
+    `learner.export.write_peft` is not used: only this process reads the folder, and fsync would take longer than the load.
     """
     places: dict[Sampling, Path] = {}
     exports = ((Sampling.TRAIN, adapter.train, BLOCKS), (Sampling.DEPLOY, adapter.deploy, adapter.deploy_blocks))

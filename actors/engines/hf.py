@@ -66,11 +66,11 @@ class HfEngine:
         return answers
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
-        """Sample groups, all of them: transformers' generate cannot be interrupted, so a slice is as long as it takes."""
+        """Sample all groups to their end: transformers' generate cannot be interrupted, so `slice_s` has no effect."""
         return Slice([(group.key, self.generate(list(group.requests))) for group in groups])
 
     def clear(self) -> None:
-        """Nothing is ever being sampled between two calls."""
+        """Does nothing: no sampling goes on between two calls."""
 
     def close(self) -> None:
         """Drop the model."""

@@ -1,6 +1,6 @@
-"""What an engine and the asynchronous driver hand each other: groups to sample, and what became of them in a slice of time.
+"""What the asynchronous driver gives an engine (groups to sample) and gets back (what was finished in a slice of time).
 
-Invariant: a group comes back once: whole, with its rollouts in order, or named as given up.
+Invariant: a group comes back exactly once: complete, with its rollouts in order, or listed as given up.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Slice:
-    """What an engine finished, and gave up as too old for any update, since it was last asked."""
+    """The groups that an engine has finished, or given up as too old for any update, since the last call."""
 
     finished: list[tuple[Key, list[Rollout]]] = field(default_factory=list)
     aborted: list[Key] = field(default_factory=list)

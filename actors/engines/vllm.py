@@ -83,7 +83,7 @@ class VllmEngine:
             # 128-token blocks, the CPU default, never cache the short prompts of the tiny world.
             options = {"kv_cache_memory_bytes": config.runtime.kv_cache_mib * 2**20, "block_size": 32, "enforce_eager": True}
         if config.runtime.engine_tp > 1:
-            # Processes of this actor: vLLM's own choice inside a placement group, Ray workers, would leave the engine's bundle.
+            # Child processes of this actor. vLLM's default inside a placement group is Ray workers, outside the engine's bundle.
             options |= {"tensor_parallel_size": config.runtime.engine_tp, "distributed_executor_backend": "mp"}
         engine_core.tie_core()
         self.llm = LLM(
@@ -113,7 +113,7 @@ class VllmEngine:
         self.next_id = 1
         self.served: Served | None = None
         self.base_gap: Gap | None = None  # on the base without an adapter, once per engine
-        self.older: list[Served] = []  # versions that requests are still finishing on
+        self.older: list[Served] = []  # versions that running requests still use
         self.running: list[Running] = []
         self.outputs: dict[str, RequestOutput] = {}  # finished, not yet claimed, by request id
         self.count = 0
@@ -139,7 +139,7 @@ class VllmEngine:
     def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
         """Sample every request by each of `adapters` in one batch; per adapter what `generate` would give.
 
-        What is served stays served; where the slots are too few for all, vLLM reads it again from its files.
+        The served version stays served. If there are too few adapter slots for all, vLLM loads it again from its files.
         """
         loaded: list[Served] = []
         try:
@@ -157,9 +157,9 @@ class VllmEngine:
         return [rollouts[k * size : (k + 1) * size] for k in range(len(adapters))]
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
-        """Take groups in beside those that are being sampled, and work until some group is whole, for `slice_s` at most.
+        """Add groups to those that are being sampled, and sample until a group is complete, for at most `slice_s` seconds.
 
-        Groups that come to an idle engine begin in one step: the same groups give the same bits.
+        Groups that are given to an idle engine start in the same step, so the same groups give the same bits.
         """
         idle = bool(groups) and not self.running
         with engine_core.together(self.llm) if idle else nullcontext():
@@ -186,7 +186,7 @@ class VllmEngine:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _checked(self, adapter: AdapterVersion) -> tuple[Served, float]:
-        """A version that can be served, and its canary's gap. Raises AdapterRejected and leaves nothing behind."""
+        """Load and check a version; returns it with its canary's gap. Raises AdapterRejected, and then leaves no files behind."""
         check_digest(adapter)
         new = self._write(adapter)
         try:
@@ -224,7 +224,7 @@ class VllmEngine:
         return str(self.count)
 
     def _step_until(self, done: Callable[[], bool]) -> None:
-        """Run the engine, every request of it, and keep what is finished."""
+        """Step the engine until `done`, and keep finished outputs."""
         from vllm.outputs import RequestOutput
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -233,12 +233,12 @@ class VllmEngine:
                 outputs = self.llm.llm_engine.step()
             except EngineDeadError:
                 if self.config.runtime.backend == "ray":
-                    os._exit(engine_core.CORE_DIED)  # without its core it can do nothing; its death is what the driver sees
+                    os._exit(engine_core.CORE_DIED)  # it cannot work without its core; the driver notices that this process ends
                 raise
             self.outputs.update((o.request_id, o) for o in outputs if isinstance(o, RequestOutput) and o.finished)
 
     def _collect(self) -> bool:
-        """Move finished completions to their groups, and whole groups to the slice. True where there is one."""
+        """Move finished completions to their groups, and complete groups to the slice. Returns whether the slice has one."""
         for running in self.running:
             for name in running.open.keys() & self.outputs.keys():
                 request, index = running.open.pop(name)
@@ -251,7 +251,7 @@ class VllmEngine:
         return bool(self.slice.finished)
 
     def _retire(self) -> None:
-        """Give up groups that no update can take any more, and drop the versions that nothing is written by."""
+        """Give up groups that are too old for any update, and drop versions that no request uses any more."""
         oldest = self._current().version - self.staleness
         for running in [r for r in self.running if r.served.version < oldest]:
             self.llm.llm_engine.abort_request(list(running.open))
@@ -304,7 +304,7 @@ class VllmEngine:
         return check_canary(adapter, sampling, found, self.base_gap, self.config.runtime.canary_tolerance)
 
     def _canary_values(self, lora: "LoRARequest | None") -> tuple[float, ...]:
-        """Log-probabilities of the canary's completion under an adapter (None: the base), groups going on meanwhile."""
+        """Log-probabilities of the canary's completion under an adapter (None: the base). Sampling of groups continues."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 

@@ -1,4 +1,4 @@
-"""Ties vLLM's own processes, where it has some, to the process that asks them: none outlives the others.
+"""Ties vLLM's own processes to the process that uses them: when one ends, the others end too.
 
 Invariant: when the asking process or the core is killed, the other one ends within a second, so no core is left holding memory
 or a GPU, and no caller waits for ever. vLLM (0.32.0) itself does neither: its client waits on a queue that a killed core never
@@ -27,14 +27,14 @@ _stock: dict[str, Callable[..., None]] = {}  # vLLM's own functions, in a proces
 
 
 def tie_core() -> None:
-    """Let every core process that this thread starts from now on die with it. Call before vLLM's LLM is made."""
+    """From now on every core process that this thread starts dies with it. Call before vLLM's LLM is made."""
     from vllm.v1.engine.core import EngineCoreProc
 
     _replace(EngineCoreProc, "run_engine_core", run_core)
 
 
 def run_core(*args: object, **options: object) -> None:
-    """What the core process runs: vLLM's own function, once it is tied to its parent."""
+    """The main function of the core process: it ties itself to its parent, then runs vLLM's own function."""
     parent = parent_process()
     tied = ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
     if not tied or parent is None or parent.pid != os.getppid():  # the parent may have died before the tie
@@ -51,7 +51,7 @@ def run_core(*args: object, **options: object) -> None:
 
 
 def run_worker(*args: object, **options: object) -> None:
-    """What a worker process of the core runs; vLLM ties it to the core."""
+    """The main function of a worker process of the core. vLLM itself ties it to the core."""
     from vllm.v1.executor.multiproc_executor import WorkerProc
 
     cpu_lora.install()
@@ -66,7 +66,7 @@ def _replace(owner: type, name: str, ours: Callable[..., None]) -> None:
 
 @contextmanager
 def together(llm: "LLM") -> Iterator[None]:
-    """Requests that are added inside begin in one step, also where the core runs beside this process. Nothing else may run.
+    """Requests that are added inside the block start in the same step, even if the core is another process. Nothing else may run.
 
     Which requests share a step shows in the last bits of their log-probabilities, and so in those of the adapter.
     """
@@ -82,9 +82,9 @@ def together(llm: "LLM") -> Iterator[None]:
 
 
 def end_with_core(llm: "LLM") -> Callable[[], None]:
-    """End this process as soon as the core process of `llm` is gone: its death is what the driver sees.
+    """End this process as soon as the core process of `llm` is gone, so that the driver notices.
 
-    Returns what ends the core in peace, with its shared memory, and leaves this process alone.
+    Returns a function that ends the core and frees its shared memory without ending this process.
     """
     client = llm.llm_engine.engine_core
     manager = getattr(getattr(client, "resources", None), "engine_manager", None)

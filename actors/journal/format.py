@@ -76,7 +76,7 @@ def _decode(payload: bytes) -> Row:
 
 
 def _whole(data: bytes, place: int) -> int:
-    """End of the intact record that begins at `place`; 0 where none does."""
+    """End of the intact record that starts at `place`; 0 if there is none."""
     if place + HEADER.size > len(data):
         return 0
     magic, length, crc = HEADER.unpack_from(data, place)
@@ -88,7 +88,7 @@ def _whole(data: bytes, place: int) -> int:
 
 
 def _unfinished(data: bytes, place: int) -> bool:
-    """Does what begins at `place` look like a record that the file ends too early for?"""
+    """Whether the bytes from `place` look like a record that is cut off by the end of the file."""
     head = data[place : place + HEADER.size]
     if not MAGIC.startswith(head[:4]):
         return False
@@ -96,7 +96,7 @@ def _unfinished(data: bytes, place: int) -> bool:
 
 
 def _next_whole(data: bytes, place: int) -> int:
-    """Begin of the next intact record at or after `place`; the end of the data where there is none."""
+    """Start of the next intact record at or after `place`; the end of the data if there is none."""
     while (place := data.find(MAGIC, place)) >= 0:
         if _whole(data, place):
             return place

@@ -31,7 +31,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class Past:
-    """What a journal knows beyond a checkpoint: graded groups, the batches that were taken, and ordinals dropped for good."""
+    """What a journal records after a checkpoint: graded groups, the batches that were taken, and ordinals dropped for good."""
 
     groups: dict[Key, Graded]
     batches: list[TakenBatch]
@@ -43,7 +43,7 @@ class Journal:
     """Appends records to one file."""
 
     def __init__(self, path: Path) -> None:
-        """Open a journal that `read` has mended, or a new one."""
+        """Open a new journal, or one that `read` has repaired."""
         self._file = path.open("ab")
 
     def group(self, graded: Graded) -> None:
@@ -63,7 +63,7 @@ class Journal:
         self._append({"kind": "drop", **vars(dropped)})
 
     def resume(self, update: int) -> None:
-        """A process goes on with `update`: what older records say of that update and later ones is void."""
+        """A process goes on with `update`: older records of that update and of later ones no longer count."""
         self._append({"kind": "resume", "update": update})
 
     def sync(self) -> None:
@@ -82,7 +82,7 @@ class Journal:
 def read(path: Path, checkpoint: int) -> Past:
     """Read a journal from the checkpoint of version `checkpoint` on, and cut a torn tail off the file.
 
-    A batch of which a group's record is damaged ends the replay: it and later ones are sampled again.
+    If the record of a batch's group is damaged, the replay ends there: this batch and later ones are sampled again.
     """
     if not path.is_file():
         return Past({}, [], [], [])

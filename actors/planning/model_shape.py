@@ -32,7 +32,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a causal language model is made of. `linears` are all Linear modules of all layers, the head not among them."""
+    """The sizes of a causal language model. `linears` are the Linear modules of all layers, without the head."""
 
     layers: int
     hidden: int

@@ -1,4 +1,4 @@
-"""Where the actors of a run sit: bundles of CPUs and GPUs that Ray reserves as one, and the seat of every actor in them.
+"""Where the actors of a run are placed: bundles of CPUs and GPUs that Ray reserves together, and each actor's bundle.
 
 Invariant: a pure function of the configuration, used by the plan and by the run. A bundle lies on one node; an actor lies
 in one bundle; two learners never share a GPU (NCCL refuses two ranks on one device), engines and learners may.
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from vgrout.config import Config, RuntimeConfig
 
-# Shares of a core that Ray books. In sync mode engines and learner take turns, so together they fit on few cores.
+# Shares of a core that Ray reserves. In sync mode engines and learner take turns, so together they fit on few cores.
 ENGINE_CPUS, LEARNER_CPUS, GRADER_CPUS = 0.5, 0.5, 0.25
 
 
 @dataclass(frozen=True)
 class Seat:
-    """One actor: its role ("learner", "engine") and number, what it books, and the bundle that it sits in."""
+    """One actor: its role ("learner", "engine") and number, what it reserves, and its bundle."""
 
     role: str
     number: int

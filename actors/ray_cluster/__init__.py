@@ -1,1 +1,1 @@
-"""Ray: actors, placement, capacity and what is watched."""
+"""Ray: actors, placement, capacity and the watchdog."""

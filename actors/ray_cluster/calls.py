@@ -1,7 +1,7 @@
-"""A call to a worker: to an object in this process, to a Ray actor, or to a team of actors; and its value.
+"""Calls to a worker and their values. A worker is an object in this process, a Ray actor, or a team of actors.
 
-Invariant: starting a call never blocks under Ray. What it returns can be handed to another worker's call unfinished, and then
-travels once, through Ray's object store.
+Invariant: starting a call never blocks under Ray. Its result can be passed to another worker's call before it is
+finished; the value then travels once, through Ray's object store.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def finish_all(pending: list[Pending[T]]) -> list[T]:
     except (RayActorError, ObjectLostError) as error:
         raise WorkerDied(first_line(error)) from None
     except RayTaskError as error:
-        if isinstance(error.cause, RayActorError | ObjectLostError):  # it was handed what a dead worker should have made
+        if isinstance(error.cause, RayActorError | ObjectLostError):  # its argument should have come from a worker that died
             raise WorkerDied(first_line(error.cause)) from None
         raise (error.cause if isinstance(error.cause, UserError | AdapterRejected) else error) from None
 

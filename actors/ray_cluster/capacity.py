@@ -25,7 +25,7 @@ def room(config: Config) -> int:
 
 
 def fitting(nodes: list[tuple[float, float]], placement: Placement, share: float) -> int:
-    """How often `placement` fits into `nodes` (CPUs, GPUs), with `share` CPUs of graders on every node that has as many."""
+    """How often `placement` fits into `nodes` (CPUs, GPUs), with `share` CPUs for graders on every node with that many CPUs."""
     grading = [cpus >= share for cpus, _ in nodes]
     free, count = [list(node) for node in nodes], 0
     while True:

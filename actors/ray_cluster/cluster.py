@@ -1,7 +1,7 @@
-"""The Ray cluster of a run: reached with a clear answer, checked, and reserved by placement groups before any actor starts.
+"""The Ray cluster of a run: connected, checked, and reserved by placement groups before any actor starts.
 
-Invariant: what cannot be had (an address where no Ray answers, too few CPUs or GPUs, GPUs that are scattered over nodes) is
-one UserError within a minute; after `reserve` every actor has its seat, and `release` gives all of it back.
+Invariant: what is not available (an address where no Ray answers, too few CPUs or GPUs, GPUs that are scattered over nodes) is
+one UserError within a minute; after `reserve` every actor has its place, and `release` gives everything back.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ def _need(config: Config) -> dict[str, float]:
 
 
 def check_resources(config: Config, have: Mapping[str, float], where: str) -> None:
-    """Raise UserError where there are fewer CPUs or GPUs in all than the actors book (graders: of one node)."""
+    """Raise UserError where there are fewer CPUs or GPUs in all than the actors reserve (graders: those of one node)."""
     for name, need in _need(config).items():
         found = have.get(name, 0)
         if need > found:
@@ -111,7 +111,7 @@ class Reserved:
     nodes: int
 
     def options(self, seat: Seat) -> Row:
-        """Ray options that put an actor into its seat."""
+        """Ray options that place an actor in its bundle."""
         strategy = PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=seat.bundle)
         return {"num_cpus": seat.cpus, "num_gpus": seat.gpus, "scheduling_strategy": strategy}
 
@@ -121,7 +121,7 @@ class Reserved:
         return {"num_cpus": GRADER_CPUS, "scheduling_strategy": strategy}
 
     def release(self) -> None:
-        """Give all bundles back; actors that still sit in them end."""
+        """Give all bundles back; actors that are still in them end."""
         remove_placement_group(self.group)
         remove_placement_group(self.grading)
 

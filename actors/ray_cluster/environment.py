@@ -38,7 +38,7 @@ def actor_environment(config: Config, role: str) -> dict[str, str]:
 
 
 def hidden_gpus(booked: float) -> dict[str, str]:
-    """Hide every GPU from an actor that booked none: Ray 2.60 shows it all of them."""
+    """Hide every GPU from an actor that reserved none: Ray 2.60 shows it all of them."""
     return {} if booked else {"CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -1,6 +1,6 @@
 """Typed handles of an engine, a grader and the learner: each method names its arguments and the type of its value.
 
-Invariant: a handle only passes calls on. Whether the worker is an object here, an actor or a team is its target's matter.
+Invariant: a handle only passes calls on. Only its target knows whether the worker is an object, an actor or a team.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class EngineHandle:
         return self.target.call("compare", adapters, requests)
 
     def advance(self, groups: list[Group], slice_s: float) -> Pending[Slice]:
-        """Admit groups, sample for `slice_s` seconds, and say what became of the groups."""
+        """Add groups and sample for `slice_s` seconds; returns which groups are finished or given up."""
         return self.target.call("advance", groups, slice_s)
 
     def clear(self) -> Pending[None]:
@@ -76,7 +76,7 @@ class LearnerHandle:
         return self.target.call("publish")
 
     def publish_signed(self) -> tuple[Pending[AdapterVersion], Pending[int]]:
-        """The current version and, apart, its number, which says that it is there without pulling it. Under Ray alone."""
+        """The current version and its number, apart, so that the driver can wait for the number without the bytes. Ray only."""
         adapter, number = self.target.actors[0].publish_signed.options(num_returns=2).remote()
         return Pending(adapter), Pending(number)
 

@@ -17,10 +17,10 @@ ON_ALL_RANKS = ("prepare", "update", "restore")
 
 
 class LearnerActor(Learner):
-    """A Learner that can say where the others meet it, and that its publication is there."""
+    """A Learner actor: it also tells the address at which the ranks meet, and the number of a published version."""
 
     def publish_signed(self) -> tuple[AdapterVersion, int]:
-        """(the published adapter, its version): the small half can be looked at without pulling the large one."""
+        """(the published adapter, its version), so that the small value can be read without pulling the large one."""
         adapter = self.publish()
         return adapter, adapter.version
 

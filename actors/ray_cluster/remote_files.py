@@ -1,7 +1,7 @@
 """Reading a run directory that lies on some node of a Ray cluster.
 
-Invariant: a node is asked by a task that is pinned to it, so a run on a node's own disk is found without a shared path;
-what comes back carries the digests that the files had there.
+Invariant: each node is searched by a task that runs on it, so a run on a node's own disk is found without a shared path.
+The files come back with the digests that they had there.
 """
 
 from pathlib import Path

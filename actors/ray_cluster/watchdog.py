@@ -1,7 +1,7 @@
-"""Where everybody stands when nothing moves: the stacks of actor processes, read from outside by a signal.
+"""When a run stalls: the stacks of all actor processes, requested by a signal.
 
-Invariant: reading a stack needs nothing of the process but that it exists: faulthandler writes it from the signal handler,
-also while the process waits in C code or holds the interpreter's lock.
+Invariant: the process only has to exist. faulthandler writes its stack from the signal handler, also while the process waits in
+C code or holds the interpreter's lock.
 """
 
 import faulthandler
@@ -35,13 +35,13 @@ def listen() -> TextIO:
     """From now on this process answers SIGUSR1 with its stacks, in its own file. Keep the returned file open."""
     path = stack_file(os.getpid())
     file = path.open("w")
-    path.unlink()  # reached through /proc while the process lives, so nothing is left behind
+    path.unlink()  # it is read through /proc while the process lives, and leaves no file behind
     faulthandler.register(SIGNAL, file, all_threads=True)
     return file
 
 
 def watched(kind: type) -> type:
-    """The class `kind` for an actor process, which listens and can say where it is."""
+    """The class `kind` for an actor process: it answers the signal and can tell its process id and node."""
 
     class Watched(kind):
         def __init__(self, *args: object, **options: object) -> None:

@@ -1,6 +1,6 @@
-"""The workers of one run: its learner, engines and graders, by name; started, started anew, ended.
+"""The workers of one run by name: starting, restarting and ending its learner, engines and graders.
 
-Invariant: a worker's name is only a name. What kind of worker it is follows from the table that it stands in.
+Invariant: a worker's kind is given by the table that it is in, and is never read from its name.
 """
 
 from collections.abc import Callable
@@ -123,7 +123,7 @@ class Workers:
         return lost
 
     def about(self, name: str) -> Pending[Whereabouts]:
-        """Where the (first) process of a worker runs: there once it is up."""
+        """Where the (first) process of a worker runs; available once the process is up."""
         return Pending(self._targets[name].actors[0].about.remote())
 
     def wait_for_start(self) -> None:
@@ -237,7 +237,7 @@ def _start_on_ray(
         if pairs is not None:
             workers.add_learner(learner)
             if 0 < runtime.engine_gpus < 1:
-                # On a shared GPU an engine measures what is free: the learner's share has to be taken by then.
+                # On a shared GPU an engine measures the free memory, so the learner must have taken its share before.
                 workers.wait_for_start()
         for seat in reserved.placement.of("engine"):
             workers.add_engine(partial(new_engine, seat))

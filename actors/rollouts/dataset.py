@@ -1,4 +1,4 @@
-"""What a run is about: problems, the partition of their loopholes, and their prompts in token ids.
+"""The data of a run: problems, which problem has which loophole, and prompts in token ids.
 
 Invariant: training ids, validation ids and test ids are disjoint, and a problem has one mode for the whole run.
 """
@@ -30,7 +30,7 @@ from vgrout.teacher_file import Demonstration
 
 @dataclass(frozen=True)
 class Dataset:
-    """Problems by id, their modes, the ids of the three splits, and what a teacher has shown of which training problems."""
+    """Problems by id, their modes, the ids of the three splits, and the teacher's demonstrations by training problem."""
 
     problems: dict[int, Problem]
     modes: dict[int, Mode]

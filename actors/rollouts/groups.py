@@ -1,4 +1,4 @@
-"""What a group is about and who writes it: its problem, its hint or none, its students, and the cached teacher rollouts in it.
+"""What a group consists of: its problem, its hint or none, its sampled rollouts, and the cached teacher rollouts in it.
 
 Invariants: all of it is a pure function of (seed, ordinal), so a replayed or resumed run has the same groups; a teacher's
 rollout is marked wherever it is recorded, is never graded, and is in no rate of the student. Before update `teacher.until`
@@ -63,7 +63,7 @@ def shown(config: Config, dataset: Dataset, ordinal: int) -> tuple[int, Mode]:
 
 
 def demonstrations(config: Config, dataset: Dataset, ordinal: int) -> list[Demonstration]:
-    """A group's demonstrations: `per_prompt`, or as many as its problem has for what is shown."""
+    """A group's demonstrations: `per_prompt` of them, or fewer if its problem has fewer for the mode that is shown."""
     if ordinal // config.rollout.prompts >= config.teacher.until:
         return []
     problem_id, mode = shown(config, dataset, ordinal)

@@ -1,7 +1,7 @@
 """Every prompt and pair of a run, rendered and measured before anything starts.
 
-Invariant: after `measure`, no prompt of a split is above the limit, whichever of its hints it may be shown with; problems
-that are left out are counted by split. Nothing is drawn at random.
+Invariant: after the check no prompt of a split is above the limit, with any hint that it may be shown with. Problems that are
+left out are listed by split. Nothing is drawn at random.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

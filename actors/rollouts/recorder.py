@@ -1,7 +1,7 @@
 """What a run writes of its updates: metrics, rollouts and audits as JSON Lines, and checkpoints. The same in both modes.
 
-Invariant: audits go into their own file by this road only; rewards and audits meet in no record. A teacher's rollouts are in
-rollouts.jsonl, marked by `author`, and in no rate.
+Invariant: audits are written to their own file, here only; no record holds both a reward and an audit. A teacher's
+rollouts are in rollouts.jsonl, marked by `author`, and in no rate.
 """
 
 import sys
@@ -106,11 +106,11 @@ class Recorder:
         self.run.write_checkpoint(version, *files, {"frontier": frontier, "ahead": list(ahead)})
 
     def died(self, name: str, why: str) -> None:
-        """A part's process is gone; `why` also says what is done about it."""
+        """A part's process is gone; `why` gives the reason and what is done about it."""
         self._fleet(name, f"died: {why}")
 
     def refused(self, name: str, why: str) -> None:
-        """A part would not serve what was published; it keeps what it has."""
+        """An engine refused the published version and keeps its old one."""
         self._fleet(name, f"refused {why}; published anew")
 
     def _fleet(self, name: str, what: str) -> None:
@@ -119,7 +119,7 @@ class Recorder:
 
 
 def rounded(logprobs: Sequence[float]) -> list[float]:
-    """To DECIMALS: below what two engines agree to. The journal keeps every bit; this is for readers, in half the bytes."""
+    """Rounded to DECIMALS, which is finer than two engines agree. The journal keeps every bit; this halves the log."""
     return np.round(np.asarray(logprobs, dtype=np.float64), DECIMALS).tolist()
 
 

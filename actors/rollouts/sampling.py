@@ -1,4 +1,4 @@
-"""Sample requests of groups, and rollouts to grading jobs and back, in an order that no engine or grader changes."""
+"""Makes sample requests of groups and grading jobs of rollouts, in an order that does not depend on engines or graders."""
 
 from actors.engines.protocol import Group
 from actors.journal.journal import Graded

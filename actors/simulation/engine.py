@@ -1,8 +1,8 @@
-"""An engine of the simulator: continuous batching by a step clock, as actors/engines/vllm.py behaves in `advance` and `load`.
+"""An engine of the simulator: continuous batching, counted in steps, that behaves like `advance` and `load` of engines/vllm.py.
 
 Every running sequence gains one token per decode step; a step takes `step_s`, and `sequence_s` more per running sequence.
-Invariant: time comes from steps alone, so how a slice is cut changes what is heard when, and never when a group is whole
-(but for the step that overruns a slice). Prefill is not modelled.
+Invariant: time advances by steps only. The length of a slice decides when the driver hears of a group, not when the group is
+complete (except for the step that overruns a slice). Prefill is not modelled.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""What a simulation came to (`SimulationResult`), and simulations side by side as one table for people.
+"""The result of a simulation, and a table that compares several.
 
 Invariant: shares are of the whole simulated time, from the first action to the end, filling the pipeline included; those of a
 part sum to 1 with its idle time.

@@ -1,4 +1,4 @@
-"""A scenario of `vgrout simulate`: a run's configuration, and what no configuration knows: how long everything takes, what dies.
+"""A scenario of `vgrout simulate`: a run's configuration, how long everything takes, and what fails when.
 
 Invariant: a `Scenario` that exists is valid, and its points (one Config each: the product of the values in `sweep`) are a pure
 function of its file and of `sets`. Seconds unless a name says otherwise; times are the user's assumptions, nothing measures them.
@@ -92,7 +92,7 @@ class Crash:
 
 @dataclass(frozen=True, config=STRICT)
 class Partition:
-    """A part works on but is not heard for a while. Declared dead meanwhile, its new process is outside the partition."""
+    """A part keeps working but its answers do not arrive for a while. If it is declared dead, its new process is not affected."""
 
     part: str = required("The part: learner, engine-N or grader-N.", min_length=1)
     at_s: float = required("When.", unit="seconds", ge=0, le=YEAR)
@@ -101,7 +101,7 @@ class Partition:
 
 @dataclass(frozen=True, config=STRICT)
 class Scenario:
-    """A run's configuration, and what no configuration knows: how long everything takes, and what dies when."""
+    """A run's configuration, how long everything takes, and what fails when."""
 
     config: str = required("The run's preset: a packaged name, or a path relative to this file.", min_length=1)
     engine: EngineTimes = required("How long an engine takes.")

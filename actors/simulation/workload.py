@@ -1,7 +1,7 @@
-"""How much work a simulated run is: lengths of completions, and what grading and training on them takes.
+"""The work of a simulated run: lengths of completions, and the seconds to grade them and to train on them.
 
-Invariant: everything is a pure function of (scenario, seed, ordinal), whoever works and when. All attempts at a group are
-equally long, since a run samples it again from the same seeds.
+Invariant: everything is a pure function of (scenario, seed, ordinal). All attempts at a group have the same lengths, since a
+run samples it again from the same seeds.
 """
 
 from actors.async_run.messages import LEARNER
@@ -12,7 +12,7 @@ from vgrout.seeds import rng
 
 
 class Work:
-    """One scenario's."""
+    """The work of one scenario."""
 
     def __init__(self, scenario: Scenario, config: Config) -> None:
         self.scenario, self.config = scenario, config
