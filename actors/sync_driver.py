@@ -121,7 +121,7 @@ class Driver:
         self.journal.sync()
 
     def _publish(self, version: int) -> float:
-        """Hand the learner's version to every engine; returns the largest canary gap. A refused version is published once more."""
+        """Hand the learner's version to every engine; returns the largest canary gap. A refused one is published once more."""
         try:
             return self._hand_over(version)
         except AdapterRejected as first:
