@@ -88,3 +88,7 @@ def test_your_own_problems(copy):
 def test_the_files_of_a_loophole_exist():
     names = re.findall(r"^\| `([^`*<]+)`", SECTIONS["Your own loophole"], re.M)
     assert len(names) > 4 and all((ROOT / name).exists() for name in names)
+
+
+def test_your_own_loophole(copy):
+    assert "passed" in follow(copy, "Your own loophole", trains=False)
