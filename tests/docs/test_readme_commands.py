@@ -56,10 +56,12 @@ def test_grade_runs(tmp_path):
 @pytest.mark.slow
 def test_the_commands_of_a_run_follow_each_other(tmp_path):
     """Train, resume, evaluate, export, report: the lines as they stand, in a folder of the test, with small settings."""
+    asked = (ROOT / "configs/tiny/test.jsonl").read_text().splitlines(keepends=True)[:16]
+    (tmp_path / "few.jsonl").write_text("".join(asked))
     for line in (c for c in COMMANDS if c.startswith(CHAIN)):
         words = [w.replace("out/", f"{tmp_path}/") if w.startswith("out/") else w for w in shlex.split(line)[1:]]
         if "configs/tiny.toml" in words:
-            words += [w for text in SMALL for w in ("--set", text)]
+            words += [w for text in (*SMALL, f"data.test={tmp_path / 'few.jsonl'}") for w in ("--set", text)]
         if words[0] == "report":
             words[-1] = str(tmp_path / "report")
         vgrout(words)
