@@ -32,9 +32,9 @@ docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
 fast: setup
-	$(BIN)/python -m pytest -m "not slow and not engine and not cluster"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not engine and not cluster"
 
 test: lint docs
-	$(BIN)/python -m pytest -m "not slow and not engine and not cluster"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not engine and not cluster"
 	$(BIN)/python -m pytest -m "(engine or cluster) and not slow"
 	$(BIN)/python -m pytest -m slow

@@ -6,6 +6,11 @@ Tests marked `real_model` run only where `-m` names the mark: they need a packag
 import os
 from pathlib import Path
 
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("no deadline")
+
 
 def pytest_configure(config):
     os.chdir(Path(__file__).parent.parent)

@@ -28,6 +28,7 @@ from sandbox.jail.result_file import read_result_file
 from sandbox.jail.supervision import REPLY_S, End, Ended, Listen, Read, Supervision, pid_of
 
 RESULT_FILE = "result.txt"
+_MEMORY, _ROOM = "/dev/shm", 1 << 30
 _ZYGOTE = Path(__file__).with_name("zygote.py")
 _NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
 
@@ -59,7 +60,7 @@ class Runner:
         self._channel: socket.socket | None = None
         self._group: Path | None = None
         self._first_user, self._runs = _draw_users(), 0
-        self.folder = Path(tempfile.mkdtemp(prefix="vgrout-jail-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="vgrout-jail-", dir=_scratch_place()))
         try:
             self.folder.chmod(0o711)
             self._start(hidden)
@@ -193,6 +194,21 @@ class Runner:
             self._group = cgroups.join(pid, self.limits)
             with suppress(OSError):  # of all on this machine, a program is the first to go where memory runs out
                 Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+
+
+def _scratch_place() -> str | None:
+    """Where scratch folders are made: in memory where that can be had, else in the default temporary folder.
+
+    A file system on a disk gives a freed inode number to the next file, so that a program which removes or renames its result
+    file moves the number that the next program sees. One in memory counts up, whatever a program does to its file. A small
+    one (a container has 64 MiB by default) is left to others, since a program must not fail because it is full.
+    """
+    try:
+        state = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    roomy = state.f_bavail * state.f_frsize >= _ROOM
+    return _MEMORY if roomy and os.path.ismount(_MEMORY) and os.access(_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def _remove(folder: str) -> None:

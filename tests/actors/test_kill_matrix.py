@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 # On a GPU vLLM's core is a process of its own, with the worker in it; on the CPU it is one with any number here but 0 (all in
 # the actor, the default of this project) and 1 (a third process for the worker).
 CORE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "2"}
-UPDATES = 26
+UPDATES, LOCK_STEP_UPDATES = 26, 16
 # Of a killed program's grader nothing more is asked for two updates, so that it is there to run one.
 KILLS = [
     ("generate-1", "jailed"), ("publish-2", "engine-0"), ("checkpoint-4", "core"), ("generate-7", "learner"),
@@ -26,24 +26,28 @@ KILLS = [
     ("checkpoint-14", "engine-0"), ("generate-17", "engine-0"), ("publish-17", "core"), ("checkpoint-18", "learner"),
     ("generate-21", "grader-0"), ("publish-21", "learner"), ("checkpoint-22", "jailed"),
 ]  # fmt: skip
-DIED = {"engine-0": 6, "learner": 3, "grader-0": 3}
-SETS = (f"train.updates={UPDATES}", "train.checkpoint_every=2", "runtime.restarts=10")
+LOCK_STEP_KILLS = KILLS[:8]  # every victim, every point
+SETS = ("train.checkpoint_every=2", "runtime.restarts=10")
 
 
-def every_death_is_named_and_killed_programs_were_run_again(run: Path) -> None:
-    assert Counter(row["part"] for row in RunDir(run).read("fleet.jsonl")) == DIED
+def every_death_is_named_and_killed_programs_were_run_again(run: Path, kills: list[tuple[str, str]]) -> None:
+    victims = Counter("engine-0" if victim == "core" else victim for _, victim in kills)
+    programs = victims.pop("jailed")
+    assert Counter(row["part"] for row in RunDir(run).read("fleet.jsonl")) == victims
     audits = RunDir(run).read("audits.jsonl")
-    assert sum("killed" in a["notes"] for a in audits) == 3
+    assert sum("killed" in a["notes"] for a in audits) == programs
     assert not [a for a in audits if a["status"] in ("infra_error", "oom")]
 
 
 @pytest.mark.engine
 def test_an_asynchronous_run_survives_every_kill(tmp_path):
     out = tmp_path / "run"
-    code, said = train(arguments(out, "runtime.mode=async", *SETS), tmp_path / "points", KILLS, **CORE)
+    code, said = train(
+        arguments(out, "runtime.mode=async", f"train.updates={UPDATES}", *SETS), tmp_path / "points", KILLS, **CORE
+    )
     assert code == 0, said[-3000:]
     batches, _ = check_journal(out, UPDATES, 2)
-    every_death_is_named_and_killed_programs_were_run_again(out)
+    every_death_is_named_and_killed_programs_were_run_again(out, KILLS)
     metrics = RunDir(out).read("metrics.jsonl")
     assert [m["update"] for m in metrics] == list(range(UPDATES))
     assert all({"rollout_wait_s", "backpressure_s", "queue_ready", "mismatch_kl", "dropped"} <= m.keys() for m in metrics)
@@ -59,15 +63,16 @@ def test_an_asynchronous_run_survives_every_kill(tmp_path):
 
 
 @pytest.mark.engine
-def test_in_lock_step_a_run_with_every_kill_ends_in_the_bytes_of_one_with_none(tmp_path):
-    code, said = train(arguments(tmp_path / "whole", *SETS), tmp_path / "points-whole", [], **CORE)
+def test_in_lock_step_a_run_with_kills_ends_in_the_bytes_of_one_with_none(tmp_path):
+    length = f"train.updates={LOCK_STEP_UPDATES}"
+    code, said = train(arguments(tmp_path / "whole", length, *SETS), tmp_path / "points-whole", [], **CORE)
     assert code == 0, said[-3000:]
-    code, said = train(arguments(tmp_path / "killed", *SETS), tmp_path / "points", KILLS, **CORE)
+    code, said = train(arguments(tmp_path / "killed", length, *SETS), tmp_path / "points", LOCK_STEP_KILLS, **CORE)
     assert code == 0, said[-3000:]
     assert (tmp_path / "killed/train.safetensors").read_bytes() == (tmp_path / "whole/train.safetensors").read_bytes()
-    check_journal(tmp_path / "killed", UPDATES, 2)
-    every_death_is_named_and_killed_programs_were_run_again(tmp_path / "killed")
-    assert [m["update"] for m in RunDir(tmp_path / "killed").read("metrics.jsonl")] == list(range(UPDATES))
+    check_journal(tmp_path / "killed", LOCK_STEP_UPDATES, 2)
+    every_death_is_named_and_killed_programs_were_run_again(tmp_path / "killed", LOCK_STEP_KILLS)
+    assert [m["update"] for m in RunDir(tmp_path / "killed").read("metrics.jsonl")] == list(range(LOCK_STEP_UPDATES))
 
 
 # The driver and the raylet of its only node (a raylet's other workers are the actors): each ends the run, and a person or the
