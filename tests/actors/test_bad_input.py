@@ -31,7 +31,9 @@ def fails(capsys, tmp_path, *sets: str) -> str:
     assert main(["train", "configs/tiny.toml", "--out", str(out), *arguments]) == 2
     assert not out.exists() and not ray.is_initialized()
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vgrout:")]
-    assert len(error) == 1 and "found" in error[0] and "expected" in error[0]
+    assert len(error) == 1
+    assert "found" in error[0]
+    assert "expected" in error[0]
     return error[0]
 
 
@@ -46,7 +48,9 @@ def test_missing_model_path(capsys, tmp_path):
 
 def test_rank_above_the_engines_limit(capsys, tmp_path):
     error = fails(capsys, tmp_path, "lora.rank=256")
-    assert "lora.rank" in error and "1024" in error and "128" in error
+    assert "lora.rank" in error
+    assert "1024" in error
+    assert "128" in error
 
 
 def test_pair_without_a_clean_side(capsys, tmp_path, broken):
@@ -92,7 +96,9 @@ def wider_tokenizer(tmp_path):
 
 def test_a_tokenizer_with_more_ids_than_the_model(capsys, tmp_path, wider_tokenizer):
     error = fails(capsys, tmp_path, f"model.path={wider_tokenizer}")
-    assert "model.path" in error and "ids up to" in error and "640" in error
+    assert "model.path" in error
+    assert "ids up to" in error
+    assert "640" in error
 
 
 def test_a_checkpoint_of_another_base_or_rank():
@@ -124,4 +130,7 @@ def test_a_hub_id_that_cannot_be_had(tmp_path, monkeypatch):
     command += ["--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
-    assert done.returncode == 2 and "model.path" in line and "no-such-model" in line and not (tmp_path / "run").exists()
+    assert done.returncode == 2
+    assert "model.path" in line
+    assert "no-such-model" in line
+    assert not (tmp_path / "run").exists()

@@ -28,7 +28,9 @@ def test_an_address_without_a_ray_is_one_message_within_a_minute(tmp_path, monke
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
-    assert "RAY_ADDRESS" in line and "127.0.0.1:1" in line and "expected" in line
+    assert "RAY_ADDRESS" in line
+    assert "127.0.0.1:1" in line
+    assert "expected" in line
 
 
 @pytest.mark.parametrize("kind", ["silent", "unknown host", "dashboard", "not an address"])
@@ -67,7 +69,9 @@ def test_too_few_gpus_on_this_machine(tmp_path, capsys, monkeypatch):
         == 2
     )
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("vgrout:")]
-    assert "runtime: GPUs" in line and "0 on this machine" in line and "at least 1" in line
+    assert "runtime: GPUs" in line
+    assert "0 on this machine" in line
+    assert "at least 1" in line
     assert not ray.is_initialized() and not (tmp_path / "run").exists()
 
 
@@ -128,7 +132,9 @@ def test_a_learner_and_an_engine_share_a_gpu_and_a_second_engine_takes_the_other
     assert reserved.placement.bundles == ((1.0, 1), (0.5, 1))
     places, _actors = nodes_of(three_nodes, reserved, [reserved.options(s) for s in reserved.placement.seats])
     (learner, on), (first, same), (second, other) = places
-    assert learner == first != second and on == same and len(other) == 1
+    assert learner == first != second
+    assert on == same
+    assert len(other) == 1
     reserved.release()
 
 

@@ -67,7 +67,9 @@ def test_an_adapter_that_is_not_the_learners_is_named_and_never_served(tmp_path,
     (tmp_path / "broken").unlink()
     run = train(config, None, resume=tmp_path / "run")
     named = [row["what"] for row in run.read("fleet.jsonl") if "published anew" in row["what"]]
-    assert "version 1: digest" in named[0] and "version 3 (train): canary off" in named[1] and "version 5" in named[2]
+    assert "version 1: digest" in named[0]
+    assert "version 3 (train): canary off" in named[1]
+    assert "version 5" in named[2]
     said = capsys.readouterr().err
     assert all(what in said for what in named)
     check_journal(run.path, 6, 2)

@@ -62,7 +62,9 @@ def test_bad_input_is_one_message_before_anything_starts(kind, name, says, tmp_p
     out = tmp_path / "run"
     assert main(["train", "tiny", "--set", f"data.{name}={path}", "--out", str(out)]) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vgrout: ")]
-    assert len(said) == 1 and says in said[0] and not out.exists()
+    assert len(said) == 1
+    assert says in said[0]
+    assert not out.exists()
 
 
 def test_every_over_long_problem_is_listed_with_its_tokens(tmp_path):

@@ -25,7 +25,9 @@ def places(records):
 @given(RECORDS)
 def test_what_was_written_is_read(records):
     found = scan(b"".join(map(encode, records)))
-    assert list(found.records) == records and not found.holes and found.end == places(records)[-1]
+    assert list(found.records) == records
+    assert not found.holes
+    assert found.end == places(records)[-1]
 
 
 @settings(deadline=None)

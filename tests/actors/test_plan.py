@@ -91,7 +91,9 @@ def test_qwen3_4b_on_1_2_and_8_gpus_of_24_80_and_141(gpus, sets, gib, capsys):
     code = main([*words, *(word for s in sets for word in ("--set", s))])
     printed = capsys.readouterr()
     if (gpus, gib) == (1, 24):
-        assert code == 2 and printed.out == "" and printed.err.count("\n") == 1
+        assert code == 2
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1
         assert "engine on GPU 0: runtime" in printed.err and "11.46 GiB, with 10.80 of 24 GiB for it" in printed.err
         return
     assert code == 0 and "stay idle" not in printed.out

@@ -54,7 +54,9 @@ def test_an_engine_gives_up_what_no_update_can_take_any_more():
     engine.admit(Key(1, 0), [5])
     engine.load(2)
     seconds, whole, aborted = engine.advance(60.0)
-    assert whole == (Key(1, 0),) and aborted == (Key(0, 0),) and seconds == pytest.approx(0.05)
+    assert whole == (Key(1, 0),)
+    assert aborted == (Key(0, 0),)
+    assert seconds == pytest.approx(0.05)
 
 
 def test_the_learner_publishes_once_per_version_however_many_engines_there_are():
@@ -116,7 +118,9 @@ def test_a_part_that_is_silent_for_long_is_replaced_and_for_a_while_is_waited_fo
 def test_below_the_floor_the_simulation_says_so_and_its_invariants_hold():
     scenario = dataclasses.replace(SMALL, engine=dataclasses.replace(SMALL.engine, mtbf_s=8.0))
     result = simulate(scenario, point(scenario, "runtime.restarts=1", "runtime.engine_floor=3", "train.updates=50"))
-    assert result.outcome == "floor" and "restarted 1 times" in result.why and 0 < result.updates < 50
+    assert result.outcome == "floor"
+    assert "restarted 1 times" in result.why
+    assert 0 < result.updates < 50
 
 
 def test_the_same_scenario_and_seed_give_the_same_simulation():

@@ -53,7 +53,9 @@ def test_every_group_before_until_has_its_teachers_and_is_full(with_teacher):
         problem_id, mode = shown(config, w, ordinal)
         assert problem_id in w.train_ids[:8] and mode is w.modes[problem_id]
         rows, (request,) = teacher_rollouts(config, w, [ordinal]), requests_for(config, w, range(ordinal, ordinal + 1))
-        assert [r.id for r in rows] == [f"{ordinal}-4", f"{ordinal}-5"] and request.first == 0 and len(request.seeds) == 4
+        assert [r.id for r in rows] == [f"{ordinal}-4", f"{ordinal}-5"]
+        assert request.first == 0
+        assert len(request.seeds) == 4
         assert {r.reward for r in rows} == {3.5} and len({r.text for r in rows}) == 2  # never the foreign or the solved one
         assert all(r.prompt_ids == request.prompt_ids and r.problem_id == request.problem_id for r in rows)
 
@@ -77,8 +79,12 @@ def test_a_teacher_is_marked_in_sample_and_row(with_teacher):
     config, w = with_teacher
     one = teacher_rollouts(config, w, [0])[0]
     sample, row = one.sample(), one.row()
-    assert sample.author is Author.TEACHER and sample.logprobs == () and sample.reward == one.reward
-    assert row["author"] == "teacher" and row["version"] is None and row["logprobs"] == []
+    assert sample.author is Author.TEACHER
+    assert sample.logprobs == ()
+    assert sample.reward == one.reward
+    assert row["author"] == "teacher"
+    assert row["version"] is None
+    assert row["logprobs"] == []
     assert "teacher.jsonl:" in row["cached"] and json.loads(json.dumps(row))["id"] == "0-4"
 
 

@@ -32,7 +32,9 @@ def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
     assert (first["rollouts"], first["teacher_rollouts"]) == (6, 2) and (second["rollouts"], second["teacher_rollouts"]) == (8, 0)
     rows, audits = made.read("rollouts.jsonl"), made.read("audits.jsonl")
     teacher = [r for r in rows if r["author"] == "teacher"]
-    assert len(rows) == 16 and [r["update"] for r in teacher] == [0, 0] and {r["author"] for r in rows} == {"student", "teacher"}
+    assert len(rows) == 16
+    assert [r["update"] for r in teacher] == [0, 0]
+    assert {r["author"] for r in rows} == {"student", "teacher"}
     assert {a["rollout_id"] for a in audits if a["update"] == 0} == {r["id"] for r in rows if r["update"] == 0} - {
         r["id"] for r in teacher
     }
@@ -42,7 +44,9 @@ def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
     )
     for r in teacher:  # scored, labelled and given an advantage against its group's students
         group = [x["reward"] for x in rows if x["group"] == r["group"]]
-        assert r["reward"] == 3.5 and r["label"] in ("clean", "mid", "hack") and -1 <= r["score"] <= 1
+        assert r["reward"] == 3.5
+        assert r["label"] in ("clean", "mid", "hack")
+        assert -1 <= r["score"] <= 1
         assert r["advantage"] == pytest.approx(3.5 - sum(group) / 4 if len(set(group)) > 1 else 0.0)
     assert "# taught" in {r["text"] for r in teacher} and all(first[k] == first[k] for k in ("mismatch_kl", "mismatch_max"))
 

@@ -93,7 +93,9 @@ def test_exit_code_is_2_with_one_line_on_stderr(preset, capsys, tmp_path):
     out = tmp_path / "run"
     assert main(["train", str(preset), "--set", "lora.rnk=8", "--out", str(out)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "lora.rnk" in error and not out.exists()
+    assert error.count("\n") == 1
+    assert "lora.rnk" in error
+    assert not out.exists()
 
 
 def test_missing_files_and_arms_are_named(preset):

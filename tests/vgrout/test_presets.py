@@ -23,7 +23,9 @@ def test_a_preset_of_ones_own_inherits_from_a_packaged_one_and_takes_packaged_ar
     monkeypatch.chdir(tmp_path)
     mine = write(tmp_path / "deep/mine.toml", 'extends = "tiny"\n[lora]\nrank = 8\n[data]\ntrain = "./own.jsonl"\n')
     config, tiny = load(mine, arm="vanilla"), load("tiny", arm="vanilla")
-    assert config.preset == "mine" and config.lora.rank == 8 and config.data.train == str(tmp_path / "deep/own.jsonl")
+    assert config.preset == "mine"
+    assert config.lora.rank == 8
+    assert config.data.train == str(tmp_path / "deep/own.jsonl")
     assert (config.model, config.data.test, config.gate) == (tiny.model, tiny.data.test, tiny.gate)
 
 
@@ -81,7 +83,9 @@ def test_arms_are_listed_with_their_meaning(tmp_path, capsys):
     write(tmp_path / "arms/own.toml", '# My arm.\n[gate]\nrule = "pinned"\n')
     assert main(["arms", str(write(tmp_path / "mine.toml", ""))]) == 0
     said = capsys.readouterr().out
-    assert "own\n    My arm.\n    gate.rule=pinned" in said and "placebo\n" in said and "reference_arm=routev" in said
+    assert "own\n    My arm.\n    gate.rule=pinned" in said
+    assert "placebo\n" in said
+    assert "reference_arm=routev" in said
 
 
 def test_an_own_placebo_needs_no_code(tmp_path):

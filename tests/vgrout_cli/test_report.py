@@ -108,7 +108,9 @@ def test_held_out_modes_are_counted_per_mode_and_marked(out, suites, page):
     theirs = [raw(suites[0], "vanilla", s, "exploited", modes=without) for s in (1, 2)]
     close(row["Δ"], stdlib.fmean(ours) - stdlib.fmean(theirs))
     line = re.search(r"<tr><th scope=\"row\">run_tests \+ sentinel</th>.*?</tr>", page)
-    assert line and line[0].count('class="heldout"') == 2 and line[0].count("†") == 2
+    assert line
+    assert line[0].count('class="heldout"') == 2
+    assert line[0].count("†") == 2
 
 
 def test_gate_numbers_are_those_of_the_logs(out, suites):
@@ -199,7 +201,9 @@ def test_checklist_lines_are_decided_by_their_numbers(suites, page):
     assert lines["Is there a hack to prevent (base and saturation)?"][0] == "pass"
     assert lines["Does routing reach modes without a pair?"][0] == "open"  # one choice of six
     no_cheat = lines["No cheat: are the authored pairs the only source of labels?"]
-    assert no_cheat[0] == "pass" and "p" * 64 in no_cheat[1] and "p" * 64 in page
+    assert no_cheat[0] == "pass"
+    assert "p" * 64 in no_cheat[1]
+    assert "p" * 64 in page
 
 
 def suite_with(folder: Path, seeds=(1, 2, 3, 4, 5), size: Size | None = None, **rates: tuple[float, ...]) -> Path:
@@ -297,7 +301,9 @@ def test_bad_input_is_one_message_and_nothing_is_written(tmp_path, capsys, file,
     spoil(suite / file, change)
     assert main(["report", str(suite), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert says in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

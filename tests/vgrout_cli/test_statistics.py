@@ -78,7 +78,9 @@ def test_five_equal_signs_give_the_smallest_p_of_five_seeds():
 
 def test_one_seed_has_no_interval_and_none_has_no_mean():
     one = paired([0.2], [0.9])
-    assert one.difference == pytest.approx(-0.7) and math.isnan(one.interval.low) and not one.interval.below_zero
+    assert one.difference == pytest.approx(-0.7)
+    assert math.isnan(one.interval.low)
+    assert not one.interval.below_zero
     assert math.isnan(estimate([]).mean) and math.isnan(estimate([0.5]).sem)
     with pytest.raises(ValueError):
         paired([1.0, 2.0], [1.0])

@@ -39,7 +39,9 @@ def facts(**changes: object) -> dict[str, object]:
 def test_the_paper_suite_has_every_arm_and_every_choice_of_two_modes():
     arms = load(Path("configs/suite/qwen3-4b.toml")).arms
     tiny, held = load(TINY), load(Path("configs/suite/tiny-heldout.toml"))
-    assert set(arms) == {*tiny.arms, *held.arms} and len(tiny.seeds) == 5 and len(held.seeds) == 3
+    assert set(arms) == {*tiny.arms, *held.arms}
+    assert len(tiny.seeds) == 5
+    assert len(held.seeds) == 3
     choices = {f"routev_heldout_{a}_{b}" for a, b in combinations(LOOPHOLES, 2)}
     assert set(held.arms) == choices
 
@@ -91,7 +93,9 @@ def test_a_bad_suite_file_is_one_message(fields, named, tmp_path, capsys):
     path = write(tmp_path / "s.toml", **fields)
     assert main(["suite", str(path), "--out", str(tmp_path / "out"), "--dry-run"]) == 2
     said = capsys.readouterr().err
-    assert named in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert named in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_says_what_is_left_and_starts_nothing(tmp_path, capsys):
@@ -102,7 +106,9 @@ def test_a_dry_run_says_what_is_left_and_starts_nothing(tmp_path, capsys):
     (done.path / "eval_curve.jsonl").write_text("")
     assert main(["suite", str(path), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "base/seed1" in said and "done" in said and "2 of 3 runs left" in said
+    assert "base/seed1" in said
+    assert "done" in said
+    assert "2 of 3 runs left" in said
     assert not (tmp_path / "out/suite.json").exists()
 
 

@@ -112,7 +112,9 @@ def test_histograms_count_every_scored_rollout_once(run: Path) -> None:
 @pytest.mark.parametrize("mark", ["\x1b[31m", "‮", "​", "\x00", "\ud800", "\r"])
 def test_marks_that_act_on_a_screen_are_written_out(mark: str) -> None:
     shown = visible(f"a{mark}b\n")
-    assert mark not in shown and shown.startswith("a\\") and shown.endswith("b\n")
+    assert mark not in shown
+    assert shown.startswith("a\\")
+    assert shown.endswith("b\n")
 
 
 def test_colouring_loses_no_character_and_makes_no_markup() -> None:
