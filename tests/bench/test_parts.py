@@ -16,7 +16,12 @@ from bench.whole_loop import BARS, SUBJECTS, Timed, run_once, verdicts
 
 @pytest.mark.parametrize(
     "part",
-    ["simulator", "grading", "driver", *(pytest.param(p, marks=pytest.mark.slow) for p in ("publish", "growth", "update"))],
+    [
+        "simulator",
+        "grading",
+        "driver",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("publish", "growth", "update", "generate")),
+    ],
 )
 def test_part_runs_at_its_smallest_size(part):
     series = importlib.import_module(f"bench.{part}").measure(1, True)
