@@ -4,6 +4,7 @@ Invariant: an epoch is a full shuffle, so every training id is drawn once before
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from vgrout.seeds import rng
 
@@ -18,6 +19,11 @@ def split_validation(ids: Sequence[int], count: int, seed: int) -> tuple[list[in
 def problem_at(ids: Sequence[int], ordinal: int, seed: int) -> int:
     """The problem id of the group `ordinal` (from 0)."""
     epoch, place = divmod(ordinal, len(ids))
+    return _epoch_order(tuple(ids), epoch, seed)[place]
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(ids: tuple[int, ...], epoch: int, seed: int) -> list[int]:
     order = sorted(ids)
     rng(seed, "order", epoch).shuffle(order)
-    return order[place]
+    return order
