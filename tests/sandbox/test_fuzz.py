@@ -1,4 +1,4 @@
-"""60 s of hypothesis against what reads untrusted bytes: the comparison, and the oracle's judge behind the frame reader.
+"""20 s of hypothesis against what reads untrusted bytes: the comparison, and the oracle's judge behind the frame reader.
 
 The comparison gets whole encodings cut, spliced and overwritten, and runs of its own tags and lengths; the judge gets right files
 with frames taken out and put in. Hypothesis prints the input that breaks this, shrunk.
@@ -22,7 +22,7 @@ from sandbox.jail.supervision import End, Ended
 from sandbox.jail.values import Match, compare, encode
 from vgrout.records import Case, Status
 
-SECONDS = 60.0
+SECONDS = 20.0
 TAGS = b"NTFJIDSBLUEZM"
 WORDS = (0, 1, 2, 3, 255, 2048, 2049, 1_000_000, 2**31, 2**32 - 1)
 MUTANTS = 100  # of each encoding that hypothesis draws
