@@ -42,7 +42,7 @@ class Grader:
     ) -> None:
         """Start and prove the jail. `level` is L1, L2, L3 or auto: the strongest whose canaries hold, L2 at the least.
 
-        `deadline_s` is wall-clock seconds from a program's start, less what it queues for a processor (a quarter of the deadline
+        `deadline_s` is wall-clock seconds from a program's start, less what it queues for a processor (a fifth of the deadline
         at most). `packages` are the third-party packages that programs may import, where
         they are installed. Raises UserError where the level cannot be had, saying why, and for a package that is not installed.
         """

@@ -26,7 +26,7 @@ REPLY_S = 30.0
 
 # Time that a program spends queueing for a processor is not its own, but for so long at most, in deadlines. The rest of the
 # half a deadline by which a run may be late is for its end: a gibibyte to free, a result to read, on a busy machine.
-MAX_GRACE = 0.25
+MAX_GRACE = 0.2
 
 Read = Callable[[BinaryIO], None]
 Listen = Callable[[bytes], None]

@@ -55,20 +55,20 @@ def test_queueing_is_seen(crowded: None, monkeypatch: pytest.MonkeyPatch) -> Non
     assert busy > asleep
 
 
-def test_queueing_is_not_the_programs_fault_up_to_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same sleep of 1.08 deadlines is in time if a quarter of a deadline was queueing, and late if nothing was."""
+def test_queueing_is_not_the_programs_fault_up_to_a_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same sleep of 1.06 deadlines is in time if a fifth of a deadline was queueing, and late if nothing was."""
     sleep = "import time\nclass Solution:\n    def solve(self):\n        time.sleep({})\n        return 1\n"
     problem = make_problem([Case((), {}, 1)])
     with Grader("L2", 1.6) as grader:
-        for queued, slept, status in ((1.0, 1.73, Status.PASS), (0.0, 1.73, Status.TIMEOUT), (1000.0, 60.0, Status.TIMEOUT)):
+        for queued, slept, status in ((1.0, 1.7, Status.PASS), (0.0, 1.7, Status.TIMEOUT), (1000.0, 60.0, Status.TIMEOUT)):
             monkeypatch.setattr(supervision, "_queued_s", lambda handle, queued=queued: queued)
             assert grade(grader, problem, sleep.format(slept))[1].status is status, (queued, slept)
 
 
 @pytest.mark.parametrize("deadline_s", [0.5, 2.0, 10.0])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 1.0, 1.25])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 1.0, 1.2])
 def test_all_runs_of_a_grading_share_one_and_a_half_deadlines(deadline_s: float, share: float) -> None:
-    """Worst case: every run is killed at its deadline with all its grace. 0.1 deadlines are left for the ends of three runs."""
+    """Worst case: every run is killed at its deadline with all its grace. the rest is left for the ends of three runs."""
     taken = share * deadline_s
     for _ in range(2):
         left = what_is_left(deadline_s, 1e3 * taken)
