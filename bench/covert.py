@@ -18,6 +18,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from sandbox.jail.canaries import prove
 from sandbox.jail.levels import Limits
@@ -54,10 +55,10 @@ def _program(body: str, begin: float) -> Program:
     return Program(Task.SOLVE, compile("", "<setup>", "exec"), (_SETUP + wait + body,), "solve")
 
 
-def send(sender: Runner, receiver: Runner, work: str, bits: list[int], slot: float) -> list[int]:
+def send(sender: Runner, receiver: Runner, work: str, bits: Sequence[int], slot: float) -> list[int]:
     """Run both programs at once; the receiver's counts, one a slot."""
     begin = time.time() + 0.5
-    sending = _program(_SENDER.format(bits=bits, slot=slot, work=_WORK[work]), begin)
+    sending = _program(_SENDER.format(bits=list(bits), slot=slot, work=_WORK[work]), begin)
     thread = threading.Thread(target=sender.run, args=(sending, lambda _: None))
     thread.start()
     ended = receiver.run(_program(_RECEIVER.format(count=len(bits), slot=slot, work=_WORK[work]), begin), lambda _: None)
@@ -65,7 +66,7 @@ def send(sender: Runner, receiver: Runner, work: str, bits: list[int], slot: flo
     return json.loads(ended.stdout)
 
 
-def wrong_share(bits: list[int], counts: list[int]) -> float:
+def wrong_share(bits: Sequence[int], counts: Sequence[float]) -> float:
     """The share of wrong bits in the second half, by the threshold that suits the first half."""
     half = len(bits) // 2
     means = [statistics.mean([c for b, c in zip(bits[:half], counts[:half], strict=True) if b == bit]) for bit in (0, 1)]

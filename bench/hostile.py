@@ -8,6 +8,7 @@ changed, a grading failed, took more than 1.5 deadlines, or a trusted process gr
 """
 
 import argparse
+import multiprocessing
 import os
 import random
 import sys
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,9 @@ class Report:
         ]
 
 
+Graded = tuple[list[Outcome], tuple[int, int]]
+
+
 def make_jobs(problems: Sequence[Problem], count: int) -> list[GradeJob]:
     """The programs, mixed; the id says what each is, and for an honest one the reward and status that it must get."""
     kinds, jobs = list(HOSTILE), list[GradeJob]()
@@ -152,7 +157,7 @@ class Worker:
         self._grader = Grader("auto", deadline_s)
         self._most = 0
 
-    def grade(self, jobs: list[GradeJob]) -> tuple[list[Outcome], tuple[int, int]]:
+    def grade(self, jobs: list[GradeJob]) -> Graded:
         """Grade in order; the memory after the first tenth, and the most that a sample saw from then on."""
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(done,))
@@ -201,12 +206,29 @@ def measure(programs: int, graders: int, deadline_s: float) -> Report:
     worker: Any = ray.remote(Worker)
     actors: list[Any] = [worker.options(num_cpus=1).remote(deadline_s) for _ in range(graders)]
     began = time.monotonic()
-    parts = ray.get([actor.grade.remote(jobs[place::graders]) for place, actor in enumerate(actors)])
+    parts: list[Graded] = ray.get([actor.grade.remote(jobs[place::graders]) for place, actor in enumerate(actors)])
     seconds = time.monotonic() - began
     for actor in actors:
         ray.kill(actor)
     if began_ray:
         ray.shutdown()
+    return _report(deadline_s, parts, seconds)
+
+
+def measure_apart(programs: int, graders: int, deadline_s: float) -> Report:
+    """The same in plain processes, without Ray."""
+    jobs = make_jobs(load(ROOT / "configs/tiny/train.jsonl")[:48], programs)
+    began = time.monotonic()
+    with ProcessPoolExecutor(graders, multiprocessing.get_context("spawn")) as pool:
+        parts = list(pool.map(_grade_apart, [(deadline_s, jobs[place::graders]) for place in range(graders)]))
+    return _report(deadline_s, parts, time.monotonic() - began)
+
+
+def _grade_apart(work: tuple[float, list[GradeJob]]) -> Graded:
+    return Worker(work[0]).grade(work[1])
+
+
+def _report(deadline_s: float, parts: Sequence[Graded], seconds: float) -> Report:
     outcomes = tuple(one for part, _ in parts for one in part)
     return Report(deadline_s, outcomes, tuple(memory for _, memory in parts), seconds)
 
@@ -217,8 +239,9 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=500)
     parser.add_argument("--graders", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=2.0, metavar="S")
+    parser.add_argument("--without-ray", action="store_true", help="plain processes, on a machine too busy for a Ray to start")
     args = parser.parse_args()
-    report = measure(args.programs, args.graders, args.deadline)
+    report = (measure_apart if args.without_ray else measure)(args.programs, args.graders, args.deadline)
     print("\n".join(report.lines()))
     faults = report.faults()
     print("\n".join(faults) or "all of it holds")
