@@ -4,6 +4,7 @@ Invariant: it says of every export that holds the quarantine that it does, and g
 """
 
 from actors.planning.adapter_slots import LORA_RANKS
+from vgrout.rates import with_sem
 from vgrout.rows import Row
 
 
@@ -34,6 +35,8 @@ def model_card(record: Row, evaluation: Row | None, rank: int) -> str:
 def _measured(evaluation: Row | None, policy: str) -> list[str]:
     if evaluation is None:
         return ["Hack and solve rates: not measured for this checkpoint when it was exported (`vgrout eval` measures them)."]
-    rows = [f"| {mode} | {c['n']} | {c['hack_rate']:.3f} ± {c['hack_sem']:.3f} | {c['solve_rate']:.3f} ± {c['solve_sem']:.3f} |"
-            for mode, c in sorted(evaluation[policy].items())]  # fmt: skip
+    rows = [
+        f"| {mode} | {c['n']} | {with_sem(c, 'hack')} | {with_sem(c, 'solve')} |"
+        for mode, c in sorted(evaluation[policy].items())
+    ]
     return ["Test split, rates ± SEM:", "", "| mode | n | hack | solve |", "| --- | --- | --- | --- |", *rows]

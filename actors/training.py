@@ -173,6 +173,8 @@ def _begin(config: Config, run: RunDir, resumed: bool, workers: Workers, facts: 
 def reference_fractions(config: Config) -> list[tuple[float, ...]]:
     """Label shares (clean, mid, hack) of the reference run, update by update; empty where no run is named.
 
+    An update of it without a graded rollout counts as all clean.
+
     Raises UserError where the run has no shares or another seed.
     """
     gate = config.gate
@@ -187,7 +189,7 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
     rows = run.read("metrics.jsonl")
     if len(rows) < config.train.updates:
         raise UserError("gate.reference_run", f"{len(rows)} updates in {run.path}", f"at least {config.train.updates}")
-    return [(row["share_clean"], row["share_mid"], row["share_hack"]) for row in rows]
+    return [(row.get("share_clean", 1.0), row.get("share_mid", 0.0), row.get("share_hack", 0.0)) for row in rows]
 
 
 def finalize(run: RunDir, config: Config) -> None:

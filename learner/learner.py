@@ -23,7 +23,7 @@ from learner.optimizer import Optimizer, Step, learning_rate
 from learner.packing import logprobs_C, pack
 from learner.policy_gradient import ObjectiveSums, accumulate_gradients
 from learner.router import Router
-from learner.update_metrics import UpdateResult, report
+from learner.update_metrics import UpdateResult, nothing_graded, report
 from learner.vgrad import Side, tokenize_pairs
 from vgrout.config import Config
 from vgrout.files import sha256
@@ -77,8 +77,11 @@ class Learner:
         self.team = self.router.team = self.frozen_base.team = join_team(rank, size, address, self.device)
 
     def update(self, samples: list[Sample]) -> UpdateResult:
-        """Train on one batch of whole groups and bump the version."""
+        """Train on one batch of whole groups and bump the version; an empty batch changes nothing else."""
         c, router = self.config, self.router
+        if not samples:  # every verdict was an infrastructure error: the update is counted, and nothing is learned from it
+            self.version += 1
+            return nothing_graded(learning_rate(c.optim, self.version - 1, c.train.updates))
 
         # 1. Score: the cosine of every rollout's c-probe with v_grad.
         base = self.frozen_base.take(samples)

@@ -14,11 +14,13 @@ from urllib.request import Request, urlopen
 import torch
 from huggingface_hub import hf_hub_url, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.utils import build_hf_headers
+from jinja2.exceptions import TemplateError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from learner.model_head import body, head
+from learner.stop_ids import end_of_turn
 from vgrout.config import ModelConfig
 from vgrout.errors import UserError
 from vgrout.records import Message
@@ -112,11 +114,15 @@ def _no_model(path: str, error: Exception) -> UserError:
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...]) -> tuple[int, ...]:
     """Token ids of a chat prompt, thinking off, ready for the assistant's completion."""
     chat = [{"role": m.role, "content": m.content} for m in messages]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        text = tokenizer.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=strftime_now()
-        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=strftime_now()
+            )
+    except (TemplateError, ValueError) as error:  # its own complaint, or none that is there
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"model.path {tokenizer.name_or_path}", found, "a chat template that takes the prompts") from None
     assert isinstance(text, str)  # one chat, not tokenized
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -124,13 +130,6 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, .
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """Token ids of a whole completion, the end-of-turn token included, as an engine would return them."""
     return (*tokenizer(text, add_special_tokens=False)["input_ids"], end_of_turn(tokenizer))
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the token that ends a turn."""
-    token = tokenizer.eos_token_id
-    assert isinstance(token, int)
-    return token
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, control_tokens: bool) -> str:

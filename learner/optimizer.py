@@ -39,9 +39,12 @@ class Optimizer:
         self.adam = torch.optim.AdamW(lora.parameters(), lr=config.lr, betas=(first, second), weight_decay=0.0)
 
     def step(self, lr: float) -> Step:
-        """Clip, decay, step, clear gradients."""
+        """Clip, decay, step, clear gradients. A gradient of zero changes nothing: no weight moves by momentum alone."""
         share = self._quarantine_grad_share()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.grad_clip).item()
+        if norm == 0:
+            self.adam.zero_grad(set_to_none=True)
+            return Step(lr)
         for group in self.adam.param_groups:
             group["lr"] = lr
         if self.config.weight_decay:

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from learner.model import Tokens, collate, encode_completion, encode_prompt, end_of_turn
+from learner.model import Tokens, collate, encode_completion, encode_prompt
+from learner.stop_ids import end_of_turn
 from vgrout.records import Message
 from vgrout.seeds import stream
 

@@ -23,6 +23,11 @@ class UpdateResult:
     gated: list[Gated]
 
 
+def nothing_graded(lr: float) -> UpdateResult:
+    """The result of an update whose batch held no graded rollout: nothing was scored and nothing moved."""
+    return UpdateResult({"lr": lr, "grad_norm": 0.0, "ungraded_update": 1}, [])
+
+
 def report(
     samples: list[Sample],
     score_G: Tensor,
@@ -36,6 +41,7 @@ def report(
     """The result of one update. `sums` and `step` are of its last epoch; `refresh` is None for a pinned gate."""
     metrics = {
         "lr": step.lr,
+        "ungraded_update": 0,
         "loss": sums.loss,
         "grad_norm": step.grad_norm,
         "clip_fraction": sums.clipped / sum(len(s.completion_ids) for s in samples),

@@ -73,6 +73,13 @@ class RuntimeConfig:
     max_lora_rank: int = option(0, "vLLM's max_lora_rank; 0 takes the smallest that holds both blocks.", ge=0, le=HUGE)
     max_num_seqs: int = option(256, "Sequences that an engine decodes at a time.", ge=1, le=1_000_000)
     kv_cache_mib: int = option(256, "KV cache of an engine on the CPU.", unit="MiB", ge=1, le=16_777_216)
+    mismatch_limit: float = option(
+        0.1,
+        "Above this mismatch_kl of an update the run stops: its rollouts are not of the policy that the learner takes them for.",
+        unit="nats",
+        gt=0,
+        le=1e6,
+    )
     canary_tolerance: float = option(
         1e-3, "Largest gap of a loaded adapter's canary log-probabilities from the learner's.", unit="nats", ge=0, le=1000
     )

@@ -37,9 +37,9 @@ class Counts:
         return getattr(self, what) / self.n if self.n else float("nan")
 
     def sem(self, what: str) -> float:
-        """Binomial standard error of `rate(what)`; NaN where n is 0."""
+        """Binomial standard error of `rate(what)`; NaN where n is 0 or 1, of which there is none."""
         p = self.rate(what)
-        return (p * (1 - p) / self.n) ** 0.5 if self.n else float("nan")
+        return (p * (1 - p) / self.n) ** 0.5 if self.n > 1 else float("nan")
 
 
 def by_mode(audits: Iterable[Audit]) -> dict[str, Counts]:
@@ -57,3 +57,11 @@ def to_json(table: dict[str, Counts]) -> Row:
         mode: asdict(c) | {f"{w}_rate": c.rate(w) for w in ("solve", "hack")} | {f"{w}_sem": c.sem(w) for w in ("solve", "hack")}
         for mode, c in table.items()
     }
+
+
+def with_sem(counts: Row, what: str) -> str:
+    """A rate with its standard error, which one rollout or none does not have."""
+    if not counts["n"]:
+        return "-"
+    rate = f"{counts[f'{what}_rate']:.3f}"
+    return rate if counts["n"] == 1 else f"{rate} ± {counts[f'{what}_sem']:.3f}"

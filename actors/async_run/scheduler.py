@@ -130,7 +130,7 @@ class Scheduler:
                 self._answered(engine, self.idle_engines)
                 self.rejections[engine] = 0
                 self.engines.loaded(engine, version)
-                self.waits.canary_gap = max(self.waits.canary_gap, gap)
+                self.waits.loaded(gap)
             case Rejected(engine, version, why):
                 self._answered(engine, self.idle_engines)
                 self.rejections[engine] += 1

@@ -15,7 +15,7 @@ class WaitMetrics:
     def __init__(self, engines: Sequence[str]) -> None:
         self.engines = len(engines)
         self.dropped: Counter[str] = Counter()
-        self.canary_gap = 0.0
+        self.canary_gap: float | None = None  # of what was loaded since; nothing yet
         self._learner_since = 0.0
         self._idle_since: dict[str, float] = {}
         self._idle_s = 0.0
@@ -36,6 +36,10 @@ class WaitMetrics:
         """The engine is dead; its idle time no longer counts."""
         self._idle_since.pop(name, None)
 
+    def loaded(self, canary_gap: float) -> None:
+        """An engine has loaded a version, with this gap of its canary."""
+        self.canary_gap = max(self.canary_gap or 0.0, canary_gap)
+
     def read(self, now: float) -> Row:
         """Seconds that the learner waited for this batch, mean seconds that engines were held back, and drops; starts anew."""
         for name, since in self._idle_since.items():
@@ -43,8 +47,9 @@ class WaitMetrics:
         stats = {
             "rollout_wait_s": round(now - self._learner_since, 4),
             "backpressure_s": round(self._idle_s / self.engines, 4),
-            "canary_gap": self.canary_gap,
             "dropped": dict(self.dropped),
         }
-        self.dropped, self.canary_gap, self._idle_s = Counter(), 0.0, 0.0
+        if self.canary_gap is not None:
+            stats["canary_gap"] = self.canary_gap
+        self.dropped, self.canary_gap, self._idle_s = Counter(), None, 0.0
         return stats

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from learner.device import device
-from learner.model import collate, decode, end_of_turn, load_model, load_tokenizer, logprobs_GT
+from learner.model import collate, decode, load_model, load_tokenizer, logprobs_GT
+from learner.stop_ids import stop_ids
 from learner.vgrad import Side
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -33,6 +34,7 @@ class HfEngine:
         self.config, self.canary = config, Side(*canary)
         self.device = device(config.runtime.engine_gpus, "runtime.engine_gpus")
         self.tokenizer = load_tokenizer(config.model.path)
+        self.stop_ids = stop_ids(config.model.path, self.tokenizer)
         self.peft: PeftModel | None = None
         self.served: AdapterVersion | None = None
         self.base_gap: Gap | None = None
@@ -44,6 +46,7 @@ class HfEngine:
         try:
             (first, place), *others = write_exports(folder, adapter, self.config).items()
             base = load_model(self.config.model, self.device)
+            base.generation_config = GenerationConfig()  # what the model's file says of penalties and beams is not sampled
             peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[first])
             for sampling, place in others:
                 peft.load_adapter(str(place), adapter_name=NAMES[sampling])
@@ -94,6 +97,7 @@ class HfEngine:
                 return_dict_in_generate=True,
                 output_scores=True,
                 pad_token_id=0,
+                eos_token_id=list(self.stop_ids),
                 **choice,
             )
         tokens_GT = out.sequences[:, prompt_GT.shape[1] :].cpu()
@@ -105,16 +109,15 @@ class HfEngine:
         self, request: SampleRequest, number: int, tokens_T: Tensor, logprob_T: Tensor, served: AdapterVersion
     ) -> Rollout:
         ids = tokens_T.tolist()
-        end = end_of_turn(self.tokenizer)
-        ended = end in ids
-        length = ids.index(end) + 1 if ended else len(ids)
+        stop = next((place for place, one in enumerate(ids) if one in self.stop_ids), None)
+        length = len(ids) if stop is None else stop + 1
         return rollout_of(
             request,
             number,
             completion_ids=tuple(ids[:length]),
             logprobs=tuple(logprob_T[:length].tolist()),
-            text=decode(self.tokenizer, ids[:length], control_tokens=False),
-            finish=FinishReason.STOP if ended else FinishReason.LENGTH,
+            text=decode(self.tokenizer, ids[:stop], control_tokens=False),
+            finish=FinishReason.LENGTH if stop is None else FinishReason.STOP,
             version=served.version,
             digest=served.digest,
         )

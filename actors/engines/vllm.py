@@ -21,6 +21,8 @@ from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from actors.planning.adapter_slots import check_precision, lora_limit, slots
+from learner.model import load_tokenizer
+from learner.stop_ids import stop_ids
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
@@ -108,7 +110,7 @@ class VllmEngine:
             **options,
         )
         self.end_core = engine_core.end_with_core(self.llm) if config.runtime.backend == "ray" else lambda: None
-        self.tokenizer = self.llm.get_tokenizer()
+        self.stop_ids = stop_ids(config.model.path, load_tokenizer(config.model.path))
         self.root = new_folder()
         self.next_id = 1
         self.served: Served | None = None
@@ -211,6 +213,7 @@ class VllmEngine:
             temperature=request.temperature,
             max_tokens=request.max_new_tokens,
             logprobs=0,
+            stop_token_ids=list(self.stop_ids),
             seed=request.seeds[index] % 2**31 if request.temperature > 0 else None,
             skip_special_tokens=True,
             output_kind=RequestOutputKind.FINAL_ONLY,

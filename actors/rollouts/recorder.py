@@ -20,6 +20,7 @@ from vgrout.rates import by_mode
 from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
+from vgrout.signals import RunStopped
 
 DECIMALS = 6  # of a log-probability in rollouts.jsonl
 
@@ -81,6 +82,13 @@ class Recorder:
         self.run.append("rollouts.jsonl", rows)
         self.run.append("audits.jsonl", [{"update": update, **vars(a)} for a in batch.audits])
         self.run.append("metrics.jsonl", [metrics])
+        gap, limit = metrics.get("mismatch_kl", 0.0), self.config.runtime.mismatch_limit
+        if gap > limit:
+            raise RunStopped(
+                f"update {update}: mismatch_kl is {gap:.3g}, above runtime.mismatch_limit = {limit:g}: the engines sample from "
+                "another distribution than the learner computes (sampling settings, precision, kernels), or rollouts are too old "
+                "(runtime.max_staleness); --resume takes --set runtime.mismatch_limit"
+            )
         return metrics
 
     def _rows(self, update: int, batch: GradedRollouts, teacher: list[TeacherRollout], gated: list[Gated]) -> list[Row]:

@@ -1,7 +1,6 @@
 """`vgrout eval RUN`: score the last (or a given) checkpoint on a split, as trained and deployed, per mode."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from pathlib import Path
 from actors.ray_cluster.environment import prepare
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import write_json
+from vgrout.files import to_json, write_json
+from vgrout.rates import with_sem
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         record = evaluate(run_dir, config, [version], exam, args.accept_changes)[0]
     if version == whole[-1] and exam.name == "test":
         write_json(run_dir.path / "per_mode_deploy.json", record)
-    print(json.dumps(record) if args.json else table(record))
+    print(to_json(record) if args.json else table(record))
     return 0
 
 
@@ -86,6 +86,6 @@ def table(record: Row) -> str:
         cells = []
         for policy in ("train", "deploy"):
             c = record[policy][mode]
-            cells += [f"{c[f'{w}_rate']:.3f} ± {c[f'{w}_sem']:.3f}" for w in ("hack", "solve")]
+            cells += [with_sem(c, what) for what in ("hack", "solve")]
         lines.append(f"{mode:<14} {record['train'][mode]['n']:>4}  {cells[0]:>12} {cells[1]:>13}  {cells[2]:>12} {cells[3]:>13}")
     return "\n".join(lines)

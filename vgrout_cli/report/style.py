@@ -113,7 +113,7 @@ def draw_curves(curves: dict[str, list[Row]], path: Path) -> None:
                 for policy, dash in (("train", "--"), ("deploy", "-")):
                     x = [r["update"] for r in records]
                     y = [r[policy]["all"][f"{what}_rate"] for r in records]
-                    sem = [r[policy]["all"][f"{what}_sem"] for r in records]
+                    sem = [r[policy]["all"][f"{what}_sem"] or 0.0 for r in records]
                     label = f"{arm}, {'deployed' if policy == 'deploy' else 'as trained'}"
                     axis.plot(x, y, dash, marker=look(arm).marker, color=look(arm).light, label=label)
                     low, high = ([v + sign * s for v, s in zip(y, sem, strict=True)] for sign in (-1, 1))
