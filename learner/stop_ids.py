@@ -41,7 +41,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Every id that ends a completion of the model, ascending."""
     found = {end_of_turn(tokenizer), tokenizer.eos_token_id}
-    settings = [AutoConfig.from_pretrained(path)]
+    settings: list[object] = [AutoConfig.from_pretrained(path)]
     with contextlib.suppress(OSError):  # a model without generation_config.json
         settings.append(GenerationConfig.from_pretrained(path))
     for about in settings:
