@@ -40,11 +40,11 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Every id that ends a completion of the model, ascending."""
-    found = {end_of_turn(tokenizer), tokenizer.eos_token_id}
+    found: list[object] = [end_of_turn(tokenizer), tokenizer.eos_token_id]
     settings: list[object] = [AutoConfig.from_pretrained(path)]
     with contextlib.suppress(OSError):  # a model without generation_config.json
         settings.append(GenerationConfig.from_pretrained(path))
     for about in settings:
         ids = getattr(about, "eos_token_id", None)
-        found |= set(ids) if isinstance(ids, list) else {ids}
-    return tuple(sorted(i for i in found if isinstance(i, int)))
+        found += ids if isinstance(ids, list) else [ids]
+    return tuple(sorted({i for i in found if isinstance(i, int)}))
