@@ -44,7 +44,8 @@ def cpu_ms_per_group(folder: Path, samples: int, tokens: int) -> float:
     groups = [group(ordinal, samples, tokens) for ordinal in range(GROUPS)]
     gated = [Gated(r.id, 0.1, GateLabel.CLEAN, 0.5, False) for g in groups for r in g.rollouts]
     rollout = SimpleNamespace(prompts=GROUPS, hint_free_share=0.0, samples=samples)
-    config = SimpleNamespace(seed=0, teacher=SimpleNamespace(until=0), rollout=rollout)
+    runtime = SimpleNamespace(mismatch_limit=1.0)
+    config = SimpleNamespace(seed=0, teacher=SimpleNamespace(until=0), rollout=rollout, runtime=runtime)
     modes = dict.fromkeys(range(320), Mode.SENTINEL)
     dataset = SimpleNamespace(modes=modes, train_ids=list(modes), tokenizer=SimpleNamespace(decode=lambda ids, **_: str(ids)))
     recorder = Recorder(config, dataset, RunDir(folder))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.evaluation import Exam, check_asked, exam_digest
 from actors.made_of import base_here, canary_for, check_base, fix_date
 from actors.rollouts.dataset import load_dataset
-from actors.training import check_made_of, world_facts
+from actors.training import check_made_of, dataset_facts
 from vgrout import template_date
 from vgrout.config import load
 from vgrout.errors import UserError
@@ -43,7 +43,7 @@ def made(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv(template_date.VARIABLE, "2001-02-03")
     dataset = load_dataset(config)
-    run = RunDir.create(folder / "run", config, world_facts(config, dataset))
+    run = RunDir.create(folder / "run", config, dataset_facts(config, dataset))
     run.write_checkpoint(0, b"", b"", {})
     yield run, config, dataset
     patch.undo()

@@ -21,7 +21,7 @@ def test_decay_pulls_towards_the_initial_factors_and_not_to_zero(trained):
     module = next(iter(lora.modules.values()))
     before = module.a_SI.detach().clone()
     for p in lora.parameters():
-        p.grad = torch.zeros_like(p)
+        p.grad = torch.full_like(p, 1e-15)  # a gradient of zero would change nothing, decay included
     optimizer.step(lr=1.0)
     torch.testing.assert_close(module.a_SI.detach() - module.a0_SI, 0.75 * (before - module.a0_SI))
 
@@ -48,3 +48,15 @@ def test_a_block_that_never_gets_a_gradient_never_moves(trained):
     for m, a, b in zip(lora.modules.values(), before[::2], before[1::2], strict=True):
         assert torch.equal(m.a_SI[r:], a[r:]) and torch.equal(m.b_OS[:, r:], b[:, r:])
         assert not torch.equal(m.a_SI[:r], a[:r])
+
+
+def test_a_gradient_of_zero_moves_nothing_though_there_is_momentum_and_decay(trained):
+    _, lora = trained
+    optimizer = Optimizer(lora, OptimConfig(lr=0.1, weight_decay=0.5))
+    for fill in (1.0, 0.0):
+        before = [p.detach().clone() for p in lora.parameters()]
+        for p in lora.parameters():
+            p.grad = torch.full_like(p, fill)
+        optimizer.step(lr=0.1)
+        same = [torch.equal(p, was) for p, was in zip(lora.parameters(), before, strict=True)]
+        assert all(same) if fill == 0 else not any(same)

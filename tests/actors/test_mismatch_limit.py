@@ -1,0 +1,33 @@
+"""Engines that sample from another distribution than the learner computes stop the run, once it is written what was seen."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.rollouts.recorder import GradedRollouts, Recorder
+from learner.update_metrics import UpdateResult
+from vgrout.config import load
+from vgrout.run_directory import RunDir
+from vgrout.signals import RunStopped
+
+
+class NoProblems:
+    """A data set that no rollout refers to."""
+
+    modes: dict[int, str] = {}  # noqa: RUF012
+    tokenizer = None
+
+
+@pytest.mark.parametrize(("gap", "stops"), [(0.0, False), (0.25, False), (0.26, True)])
+def test_a_mismatch_above_the_limit_stops_the_run_with_its_cause(tmp_path, monkeypatch, gap, stops):
+    monkeypatch.setattr("actors.rollouts.recorder.rates", lambda batch: {})  # of no rollouts
+    config = load(Path("configs/tiny.toml"), arm="vanilla", seed=3, sets=["runtime.mismatch_limit=0.25"])
+    run = RunDir.create(tmp_path / "run", config, {})
+    recorder = Recorder(config, NoProblems(), run)  # type: ignore[arg-type]
+    result = UpdateResult({"mismatch_kl": gap}, [])
+    if stops:
+        with pytest.raises(RunStopped, match=r"update 0: mismatch_kl is 0\.26, above runtime\.mismatch_limit = 0\.25"):
+            recorder.update(0, GradedRollouts([], [], []), result, {})
+    else:
+        recorder.update(0, GradedRollouts([], [], []), result, {})
+    assert [row["mismatch_kl"] for row in run.read("metrics.jsonl")] == [gap]
