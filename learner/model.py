@@ -29,6 +29,7 @@ from vgrout.token_limits import CHUNK_TOKENS
 
 K = TypeVar("K")
 HUB_S = 10  # for the hub to say that a model is there
+LENGTHS_AT_ONCE = 1024
 
 
 class Tokens(Protocol):
@@ -113,6 +114,19 @@ def _no_model(path: str, error: Exception) -> UserError:
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...]) -> tuple[int, ...]:
     """Token ids of a chat prompt, thinking off, ready for the assistant's completion."""
+    return tuple(tokenizer(_prompt_text(tokenizer, messages), add_special_tokens=False)["input_ids"])
+
+
+def prompt_lengths(tokenizer: PreTrainedTokenizerBase, chats: Sequence[tuple[Message, ...]]) -> list[int]:
+    """Tokens of many chat prompts, as `encode_prompt` counts them; a fast tokenizer spreads a batch over the cores."""
+    lengths = []
+    for first in range(0, len(chats), LENGTHS_AT_ONCE):
+        texts = [_prompt_text(tokenizer, messages) for messages in chats[first : first + LENGTHS_AT_ONCE]]
+        lengths += map(len, tokenizer(texts, add_special_tokens=False)["input_ids"])
+    return lengths
+
+
+def _prompt_text(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...]) -> str:
     chat = [{"role": m.role, "content": m.content} for m in messages]
     try:
         with warnings.catch_warnings():
@@ -124,7 +138,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, .
         found = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"model.path {tokenizer.name_or_path}", found, "a chat template that takes the prompts") from None
     assert isinstance(text, str)  # one chat, not tokenized
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return text
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

@@ -4,17 +4,19 @@ Invariant: after the check no prompt of a split is above the limit, with any hin
 left out are listed by split. Nothing is drawn at random.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from learner.model import encode_completion, encode_prompt
+from learner.model import encode_completion, encode_prompt, prompt_lengths
 from sandbox.problems.load import Finding
-from sandbox.problems.prompts import render
+from sandbox.problems.prompts import HINTS, render
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.records import Mode, Pair, Problem
+
+MARGIN = 16  # tokens; two places where texts meet, each with a token or two on both sides
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,11 @@ def over_long(
 ) -> list[Long]:
     """All problems above rollout.prompt_limit, in their splits' order, each with its longest hint."""
     hint_free = {Mode.GT_ONLY} if config.rollout.hint_free_share else set()
-    found = []
+    limit, found = config.rollout.prompt_limit, []
     for split, ids in splits.items():
-        for i in ids:
-            shown = {modes[i], *(hint_free if split == "train" else ())}
-            tokens = longest_prompt(tokenizer, problems[i], shown)
-            if tokens > config.rollout.prompt_limit:
-                found.append(Long(split, i, tokens))
+        shown = [(problems[i], {modes[i], *(hint_free if split == "train" else ())}) for i in ids]
+        lengths = longest_prompts(tokenizer, shown, limit)
+        found += [Long(split, i, tokens) for i, tokens in zip(ids, lengths, strict=True) if tokens > limit]
     return found
 
 
@@ -75,9 +75,23 @@ def refuse(long: Sequence[Long], limit: int) -> None:
         raise UserError("data", f"{len(long)} prompts above the limit: {listed}", wanted)
 
 
-def longest_prompt(tokenizer: PreTrainedTokenizerBase, problem: Problem, modes: Iterable[Mode]) -> int:
-    """Tokens of a problem's prompt with the longest of the hints of `modes`."""
-    return max(len(encode_prompt(tokenizer, render(problem, mode))) for mode in modes)
+def longest_prompts(
+    tokenizer: PreTrainedTokenizerBase, shown: Sequence[tuple[Problem, Collection[Mode]]], limit: int
+) -> list[int]:
+    """Tokens of each problem's prompt with the longest of the hints that it is shown with.
+
+    The hint with the most tokens by itself is measured in every prompt. Where another hint meets its prompt, a few tokens can
+    differ, so the others are measured where that could decide whether the prompt is above `limit`, and above it.
+    """
+    size = {mode: len(tokenizer(hint, add_special_tokens=False)["input_ids"]) for mode, hint in HINTS.items()}
+    first = [max(sorted(modes), key=size.__getitem__) for _, modes in shown]
+    lengths = prompt_lengths(tokenizer, [render(problem, mode) for (problem, _), mode in zip(shown, first, strict=True)])
+    near = [place for place, tokens in enumerate(lengths) if tokens > limit - MARGIN]
+    others = [(place, mode) for place in near for mode in sorted(shown[place][1]) if mode is not first[place]]
+    counts = prompt_lengths(tokenizer, [render(shown[place][0], mode) for place, mode in others])
+    for (place, _), tokens in zip(others, counts, strict=True):
+        lengths[place] = max(lengths[place], tokens)
+    return lengths
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase, problems: Iterable[Problem], prefix: str = "") -> list[Finding]:

@@ -49,9 +49,8 @@ def _split(node: ast.stmt, entry: str, candidate: str | None) -> Case:
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         raise Unsplit(f"an assert that is no `call == value`: {ast.unparse(test)[:80]}")
     call = test.left
-    target = candidate or f"Solution().{entry}"
-    if not isinstance(call, ast.Call) or ast.unparse(call.func) != target:
-        raise Unsplit(f"the left side {ast.unparse(call)[:80]} is no call of {target}")
+    if not isinstance(call, ast.Call) or not _is_target(call.func, entry, candidate):
+        raise Unsplit(f"the left side {ast.unparse(call)[:80]} is no call of {candidate or f'Solution().{entry}'}")
     if any(isinstance(argument, ast.Starred) for argument in call.args) or any(word.arg is None for word in call.keywords):
         raise Unsplit("starred arguments")
     case = Case(
@@ -64,6 +63,16 @@ def _split(node: ast.stmt, entry: str, candidate: str | None) -> Case:
     except BadValue as error:
         raise Unsplit(f"an expected value that is {error}") from None
     return case
+
+
+def _is_target(node: ast.expr, entry: str, candidate: str | None) -> bool:
+    """Whether a called name is `candidate`, or where there is none, `Solution().<entry>`."""
+    if candidate is not None:
+        return isinstance(node, ast.Name) and node.id == candidate
+    if not (isinstance(node, ast.Attribute) and node.attr == entry and isinstance(node.value, ast.Call)):
+        return False
+    made = node.value
+    return isinstance(made.func, ast.Name) and made.func.id == "Solution" and not made.args and not made.keywords
 
 
 def literal(node: ast.expr) -> Any:

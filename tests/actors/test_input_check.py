@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 
 from actors.rollouts.dataset import load_dataset
-from vgrout.config import load
+from actors.rollouts.input_check import longest_prompts
+from learner.model import encode_prompt, load_tokenizer
+from sandbox.problems.load import load
+from sandbox.problems.prompts import render
+from vgrout.config import load as load_config
 from vgrout.errors import UserError
+from vgrout.records import Mode
 from vgrout_cli.main import main
 
-TINY = load("tiny")
+TINY = load_config("tiny")
 
 
 def rows(name: str) -> list[dict]:
@@ -67,18 +72,29 @@ def test_bad_input_is_one_message_before_anything_starts(kind, name, says, tmp_p
     assert not out.exists()
 
 
+def test_the_longest_hint_is_found_whatever_the_limit():
+    """Against every hint of every problem, one by one."""
+    tokenizer, problems = load_tokenizer(TINY.model.path), load(Path(TINY.data.test))[:24]
+    shown = [(problem, [*list(Mode)[n % 5 :], Mode.GT_ONLY]) for n, problem in enumerate(problems)]
+    truth = [max(len(encode_prompt(tokenizer, render(problem, mode))) for mode in modes) for problem, modes in shown]
+    for limit in range(min(truth) - 3, max(truth) + 3):
+        found = longest_prompts(tokenizer, shown, limit)
+        assert [tokens > limit for tokens in found] == [tokens > limit for tokens in truth], limit
+        assert [tokens for tokens in found if tokens > limit] == [tokens for tokens in truth if tokens > limit], limit
+
+
 def test_every_over_long_problem_is_listed_with_its_tokens(tmp_path):
     made = changed("train", "over-long")
     ids = [made[n]["id"] for n in (3, 200, len(made) - 1)]
     path = write(tmp_path, made)
     with pytest.raises(UserError) as refused:
-        load_dataset(load("tiny", sets=[f"data.train={path}"]))
+        load_dataset(load_config("tiny", sets=[f"data.train={path}"]))
     assert all(f"problem {i} (" in refused.value.found for i in ids) and "data.over_limit" in refused.value.expected
 
 
 def test_dropped_problems_are_counted_and_the_others_keep_their_modes(tmp_path):
     made = changed("train", "over-long")
-    dataset = load_dataset(load("tiny", sets=[f"data.train={write(tmp_path, made)}", "data.over_limit=drop"]))
+    dataset = load_dataset(load_config("tiny", sets=[f"data.train={write(tmp_path, made)}", "data.over_limit=drop"]))
     whole = load_dataset(TINY)
     lost = {made[n]["id"] for n in (3, 200, len(made) - 1)}
     assert {i for ids in dataset.dropped.values() for i in ids} == lost and sum(map(len, whole.dropped.values())) == 0
@@ -88,14 +104,14 @@ def test_dropped_problems_are_counted_and_the_others_keep_their_modes(tmp_path):
 
 def test_a_limit_that_leaves_nothing_and_more_tokens_than_positions_are_refused():
     with pytest.raises(UserError, match="leaves problems to train on"):
-        load_dataset(load("tiny", sets=["rollout.prompt_limit=5", "data.over_limit=drop"]))
+        load_dataset(load_config("tiny", sets=["rollout.prompt_limit=5", "data.over_limit=drop"]))
     with pytest.raises(UserError, match="positions"):
-        load_dataset(load("tiny", sets=["rollout.max_new_tokens=100000"]))
+        load_dataset(load_config("tiny", sets=["rollout.max_new_tokens=100000"]))
 
 
 def test_one_pair_is_enough_for_a_gate_that_looks_at_none(tmp_path):
     path = write(tmp_path, changed("pairs", "one pair"))
-    assert len(load_dataset(load("tiny", arm="vanilla", sets=[f"data.pairs={path}"])).pairs) == 1
+    assert len(load_dataset(load_config("tiny", arm="vanilla", sets=[f"data.pairs={path}"])).pairs) == 1
 
 
 def test_data_check_measures_and_reports_control_tokens(tmp_path, capsys):

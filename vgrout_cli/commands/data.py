@@ -84,7 +84,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _measured(preset: Path, splits: list[tuple[Path, list[Problem]]]) -> list[Finding]:
     """Prompts that are too long for a preset, with the longest of its hints, and control tokens in their text."""
-    from actors.rollouts.input_check import control_tokens, longest_prompt
+    from actors.rollouts.input_check import control_tokens, longest_prompts
     from learner.model import load_tokenizer
     from vgrout.config import load
 
@@ -92,8 +92,11 @@ def _measured(preset: Path, splits: list[tuple[Path, list[Problem]]]) -> list[Fi
     tokenizer, limit, findings = load_tokenizer(config.model.path), config.rollout.prompt_limit, []
     modes = [*config.data.modes, Mode.GT_ONLY]
     for path, problems in splits:
-        for problem in problems:
-            if (tokens := longest_prompt(tokenizer, problem, modes)) > limit:
-                findings.append(Finding(f"{path}, problem {problem.id}", f"a prompt of {tokens} tokens", f"at most {limit}"))
+        lengths = longest_prompts(tokenizer, [(problem, modes) for problem in problems], limit)
+        findings += [
+            Finding(f"{path}, problem {problem.id}", f"a prompt of {tokens} tokens", f"at most {limit}")
+            for problem, tokens in zip(problems, lengths, strict=True)
+            if tokens > limit
+        ]
         findings += control_tokens(tokenizer, problems, f"{path}, ")
     return findings
