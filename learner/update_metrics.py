@@ -28,7 +28,7 @@ def report(
     score_G: Tensor,
     labels: list[GateLabel],
     gained: Advantages,
-    mismatch: dict[str, float],
+    distances: dict[str, float],
     sums: ObjectiveSums,
     step: Step,
     refresh: Refresh | None,
@@ -41,7 +41,7 @@ def report(
         "clip_fraction": sums.clipped / sum(len(s.completion_ids) for s in samples),
         "skipped_share": gained.skipped_G.float().mean().item(),
         "quarantine_grad_share": step.quarantine_grad_share,
-        **mismatch,
+        **distances,
         **gate_metrics(score_G, labels, refresh),
     }
     gated = [
@@ -63,5 +63,6 @@ def gate_metrics(score_G: Tensor, labels: list[GateLabel], refresh: Refresh | No
         "band_lower": refresh.band.lower,
         "band_upper": refresh.band.upper,
         "band_width": refresh.band.width,
+        "band_separation": refresh.separation,
         "v_overlap": refresh.overlap,
     }

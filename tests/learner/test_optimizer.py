@@ -48,3 +48,18 @@ def test_a_block_that_never_gets_a_gradient_never_moves(trained):
     for m, a, b in zip(lora.modules.values(), before[::2], before[1::2], strict=True):
         assert torch.equal(m.a_SI[r:], a[r:]) and torch.equal(m.b_OS[:, r:], b[:, r:])
         assert not torch.equal(m.a_SI[:r], a[:r])
+
+
+def test_each_block_is_clipped_by_itself(trained):
+    """A quarantine with a hundred times the gradient does not shrink the deployed block's step."""
+    _, lora = trained
+    optimizer, r = Optimizer(lora, OptimConfig(grad_clip=1.0, clip_by="block")), lora.rank
+    for m in lora.modules.values():
+        m.a_SI.grad, m.b_OS.grad = torch.full_like(m.a_SI, 100.0), torch.full_like(m.b_OS, 100.0)
+        m.a_SI.grad[:r], m.b_OS.grad[:, :r] = 1e-4, 1e-4
+    norm = sum(p.grad.square().sum() for p in lora.parameters()).sqrt().item()
+    assert optimizer._clip() == pytest.approx(norm, rel=1e-5)
+    deployed = [part for m in lora.modules.values() for part in (m.a_SI.grad[:r], m.b_OS.grad[:, :r])]
+    quarantine = [part for m in lora.modules.values() for part in (m.a_SI.grad[r:], m.b_OS.grad[:, r:])]
+    assert all(torch.equal(part, torch.full_like(part, 1e-4)) for part in deployed)
+    assert sum(part.square().sum() for part in quarantine).sqrt().item() == pytest.approx(1.0, rel=1e-4)
