@@ -58,6 +58,15 @@ def follow(copy: Path, section: str, trains: bool) -> str:
     return said
 
 
+def test_every_change_of_the_page_fits_the_code():
+    """Without applying it; each section's changes are of files of their own."""
+    changes = [text for section in SECTIONS.values() for language, _, text in BLOCK.findall(section) if language == "diff"]
+    assert changes
+    for text in changes:
+        done = subprocess.run(["git", "apply", "--check", "-"], cwd=ROOT, input=text, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_your_own_gate(copy):
     """The page alone: the rule, its arm, its test, the generated files, the layer rule, a run whose labels follow the edges."""
