@@ -61,7 +61,7 @@ class Driver:
                     progress = self._progress(update)
                     continue
                 update, published = update + 1, True
-                progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
+                progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
                 if stop:
                     raise Interrupted(stop)
 
@@ -73,15 +73,15 @@ class Driver:
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
         result = finish(self.workers.learner.update(samples_for(self.config, self.dataset, batch)))
-        clock.lap("update_s")
+        clock.lap("time/update")
         canary_gap = self._publish(update + 1)
-        clock.lap("publish_s")
+        clock.lap("time/publish")
         laps = clock.laps
         idle = {
             "canary_gap": canary_gap,
             "staleness": {"0": self.config.rollout.prompts},
-            "rollout_wait_s": round(laps.get("generate_s", 0) + laps.get("grade_s", 0), 4),
-            "backpressure_s": round(laps["update_s"] + laps["publish_s"], 4),
+            "time/wait_rollouts": round(laps.get("time/generate", 0) + laps.get("time/grade", 0), 4),
+            "time/backpressure": round(laps["time/update"] + laps["time/publish"], 4),
         }
         return self.recorder.update(update, batch, result, {**idle, **laps})
 
@@ -94,12 +94,12 @@ class Driver:
         flow = GroupFlow(self.workers, self.dataset, [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals])
         kill_points.reach("generate", update, self._whereabouts())
         found: dict[int, Graded] = {}
-        for group in flow.graded(sampled=lambda: clock.lap("generate_s")):
+        for group in flow.graded(sampled=lambda: clock.lap("time/generate")):
             self.watchdog.moved()
             found[group.key.ordinal] = group
             if self.config.uses_frozen_base:
                 self.workers.learner.prepare(samples_for(self.config, self.dataset, join([group])))
-        clock.lap("grade_s")
+        clock.lap("time/grade")
         groups = [found[ordinal] for ordinal in ordinals]
         self._journal(update, groups)
         return join(groups)

@@ -189,7 +189,8 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
     rows = run.read("metrics.jsonl")
     if len(rows) < config.train.updates:
         raise UserError("gate.reference_run", f"{len(rows)} updates in {run.path}", f"at least {config.train.updates}")
-    return [(row.get("share_clean", 1.0), row.get("share_mid", 0.0), row.get("share_hack", 0.0)) for row in rows]
+    absent = {"clean": 1.0, "mid": 0.0, "hack": 0.0}
+    return [tuple(row.get(f"gate/share_{label}", share) for label, share in absent.items()) for row in rows]
 
 
 def finalize(run: RunDir, config: Config) -> None:

@@ -33,8 +33,8 @@ SETTINGS = {
     "async 1": ["runtime.mode=async", "runtime.max_staleness=1"],
     "async 4": ["runtime.mode=async", "runtime.max_staleness=4"],
 }
-COLUMNS = ("hack_rate", "solve_rate", "reward_mean", "mismatch_kl", "staleness", "dropped", "rollout_wait_s", "backpressure_s",
-           "update_s", "rollouts", "length_mean")  # fmt: skip
+COLUMNS = ("rate/hack", "rate/solve", "reward/mean", "mismatch/kl", "staleness", "dropped", "time/wait_rollouts",
+           "time/backpressure", "time/update", "rollouts", "completions/mean_length")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ LOOKS = {
     "async 1": Look("#007a55", "#43c99f", "-.", "h"),
     "async 4": Look("#c44e00", "#ff9152", ":", "^"),
 }
-CURVES = {"hack_rate": "hack rate", "solve_rate": "solve rate", "reward_mean": "mean reward"}
+CURVES = {"rate/hack": "hack rate", "rate/solve": "solve rate", "reward/mean": "mean reward"}
 
 
 def by_setting(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -54,8 +54,8 @@ def markdown(about: dict[str, Any], runs: list[dict[str, Any]]) -> str:
         f"`{about['command']}`, commit {head[:12]}{dash}{dirty}; {m['cpu']}, {m['cores']} cores, {m['system']};",
         f"engine and learner pinned to one core each. Seeds: {seeds}; {updates} updates, {rollouts} rollouts per run; mean ± SEM",
         f"over seeds, ratios within a seed. `{about['config']}` with {', '.join(f'`{text}`' for text in about['set'])}.",
-        "Where rollouts are older than the learner, mismatch_kl is what the policy moved meanwhile; else it is rounding.", "",
-        "| setting | seconds | ratio to sync | learner waits | consumed at staleness | dropped | mismatch_kl median, max |",
+        "Where rollouts are older than the learner, mismatch/kl is what the policy moved meanwhile; else it is rounding.", "",
+        "| setting | seconds | ratio to sync | learner waits | consumed at staleness | dropped | mismatch/kl median, max |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     lines += [_row(name, mine, settings["sync"]) for name, mine in settings.items()]
@@ -83,10 +83,10 @@ def _row(name: str, mine: list[dict[str, Any]], sync: list[dict[str, Any]]) -> s
         ages.update(row["staleness"])
         dropped.update(row["dropped"] or {})
     groups = sum(ages.values())
-    waits = [sum(row["rollout_wait_s"] for row in run["updates"]) / run["train_s"] for run in mine]
+    waits = [sum(row["time/wait_rollouts"] for row in run["updates"]) / run["train_s"] for run in mine]
     histogram = ", ".join(f"{age}: {100 * n / groups:.0f}%" for age, n in sorted(ages.items()))
     lost = ", ".join(f"{why}: {100 * n / (groups + dropped.total()):.1f}%" for why, n in sorted(dropped.items())) or "none"
-    kl = [row["mismatch_kl"] for row in rows]
+    kl = [row["mismatch/kl"] for row in rows]
     cells = [name, said([run["train_s"] for run in mine], 1), said(ratios), f"{100 * fmean(waits):.0f}%", histogram, lost,
              f"{median(kl):.1e}, {max(kl):.1e}"]  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -103,6 +103,6 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
                 if len(mine) > 1:
                     low, high = ([mean + sign * sem for mean, sem in points] for sign in (-1, 1))
                     axis.fill_between(x, low, high, color=look.light, alpha=0.15, linewidth=0)
-            (over_updates if what == "reward_mean" else rates)(axis, f"{title}, training rollouts")
+            (over_updates if what == "reward/mean" else rates)(axis, f"{title}, training rollouts")
         axes[0].legend()
         write_whole(path, png(figure))

@@ -101,7 +101,7 @@ def main() -> None:
         }
         for i, problem in problems.items()
     ]
-    laps = {"reward_s": 0.0, "generate_s": 0.0, "length_mean": 0.0, "step_s": 0.0}
+    laps = {"reward_s": 0.0, "time/generate": 0.0, "completions/mean_length": 0.0, "step_s": 0.0}
     make = graded_reward if args.grader else in_process_reward
     pay = make(problems)
 
@@ -117,8 +117,8 @@ def main() -> None:
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             began = time.perf_counter()
             out = super()._generate_and_score_completions(inputs)
-            laps["generate_s"] = time.perf_counter() - began - laps["reward_s"]
-            laps["length_mean"] = out["completion_mask"].sum(1).float().mean().item()
+            laps["time/generate"] = time.perf_counter() - began - laps["reward_s"]
+            laps["completions/mean_length"] = out["completion_mask"].sum(1).float().mean().item()
             return out
 
     class Lines(TrainerCallback):
@@ -129,7 +129,7 @@ def main() -> None:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             laps["step_s"] += time.perf_counter()
-            laps["update_s"] = laps["step_s"] - laps["generate_s"] - laps["reward_s"]
+            laps["time/update"] = laps["step_s"] - laps["time/generate"] - laps["reward_s"]
             with args.file.open("a") as file:
                 file.write(json.dumps(laps) + "\n")
 

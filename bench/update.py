@@ -154,7 +154,7 @@ def trl_update() -> float:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "lines.jsonl"
         subprocess.run([sys.executable, "-m", "bench.trl_run", str(file), "--updates", "4"], check=True, capture_output=True)
-        return statistics.median(json.loads(line)["update_s"] for line in file.read_text().splitlines()[1:])
+        return statistics.median(json.loads(line)["time/update"] for line in file.read_text().splitlines()[1:])
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "tiny.toml"
 ASYNC = ("runtime.mode=async",)
 PART = "whole loop"
-LAPS = ("generate_s", "grade_s", "update_s", "publish_s", "reward_s")
+LAPS = ("time/generate", "time/grade", "time/update", "time/publish", "reward_s")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Timed:
     def start_s(self) -> float:
         """From the process's start to the beginning of the first update; a run in async mode counts its rollouts in."""
         first = self.records[0]
-        laps = ("step_s",) if "step_s" in first else ("generate_s", "grade_s", "update_s", "publish_s")
+        laps = ("step_s",) if "step_s" in first else ("time/generate", "time/grade", "time/update", "time/publish")
         return self.recorded_at[0] - sum(first.get(lap, 0.0) for lap in laps)
 
     def lap(self, name: str) -> float | None:
@@ -154,8 +154,8 @@ def measure(out: Path, rounds: int, updates: int, subjects: tuple[Subject, ...] 
             values["start to first recorded update", subject.name, "s"].append(timed.recorded_at[0])
             for lap in LAPS:
                 if (seconds := timed.lap(lap)) is not None:
-                    values["stages", f"{subject.name}: {lap.removesuffix('_s')}", "s"].append(seconds)
-            length = timed.lap("length_mean")
+                    values["stages", f"{subject.name}: {lap.removesuffix('_s').removeprefix('time/')}", "s"].append(seconds)
+            length = timed.lap("completions/mean_length")
             values["mean completion length", subject.name, "tokens"].append(length or 0.0)
             print(f"round {turn}: {subject.name}: {timed.per_update_s:.3f} s/update", file=sys.stderr, flush=True)
     return [Series(*key, tuple(found)) for key, found in values.items()]

@@ -12,6 +12,7 @@ Brings You Off-Policy RL Training"); k3 (Schulman 2020).
 Shapes: N completion tokens of one rollout.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -32,16 +33,18 @@ class FixedTerms:
     """Per rollout index one tensor [N]; this learner's rollouts only. Each is written once, before the first step."""
 
     cap: float  # importance weights are truncated here
-    reference: dict[int, Tensor | None]  # log-probabilities of the base; None without KL
+    reference: dict[int, Tensor | None]  # log-probabilities of the base, where they were computed
     old: dict[int, Tensor] = field(default_factory=dict)  # under the policy that trains, before the first step
     weight: dict[int, Tensor] = field(default_factory=dict)  # truncated importance weights, learner over engine
+    wrote: dict[int, Tensor] = field(default_factory=dict)  # under the policy that sampled it; empty for a teacher's
     gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty for a teacher's
 
     def note_behaviour(self, row: int, sample: Sample, now_N: Tensor) -> None:
         """Enter the importance weights of a rollout from `now_N`, its log-probabilities under the policy that sampled it."""
         if sample.author is Author.TEACHER:
-            self.weight[row], self.gap[row] = torch.ones_like(now_N), now_N[:0]
+            self.weight[row], self.gap[row], self.wrote[row] = torch.ones_like(now_N), now_N[:0], now_N[:0]
             return
+        self.wrote[row] = now_N
         self.gap[row] = now_N - torch.tensor(sample.logprobs, device=now_N.device)
         self.weight[row] = torch.exp(self.gap[row]).clamp(max=self.cap)
 
@@ -52,15 +55,33 @@ class FixedTerms:
         if row not in self.weight:
             self.note_behaviour(row, sample, now_N)
 
-    def mismatch(self, team: Team) -> dict[str, float]:
+    def metrics(self, team: Team) -> dict[str, float]:
+        """What the sampled tokens of all learners say of the policy that sampled them, as the learner computes it now."""
+        return {**self._mismatch(team), **self._spread(team)}
+
+    def _spread(self, team: Team) -> dict[str, float]:
+        """Its entropy, as the mean of -log p; and k3 of its KL to the base, over the rollouts whose reference is known."""
+        token_sums = [0.0, 0, 0.0, 0]
+        for row, now_N in self.wrote.items():
+            token_sums[0] -= now_N.double().sum().item()
+            token_sums[1] += len(now_N)
+            reference_N = self.reference[row]
+            if reference_N is not None and len(now_N):
+                log_ratio_N = reference_N.to(now_N.device).double() - now_N.double()
+                token_sums[2] += (torch.expm1(log_ratio_N) - log_ratio_N).sum().item()
+                token_sums[3] += len(now_N)
+        entropy, tokens, kl, known = team.total(*token_sums)
+        return {"entropy": entropy / tokens if tokens else math.nan, "kl/reference": kl / known if known else math.nan}
+
+    def _mismatch(self, team: Team) -> dict[str, float]:
         """Engine against learner on the sampled tokens of all learners: k3 estimate of KL(engine || learner), largest gap,
         share of tokens whose weight was truncated."""
         mine = [self.gap[row] for row in sorted(self.gap)] or [torch.empty(0)]
         gap_N = team.concat(torch.cat(mine))
         return {
-            "mismatch_kl": (torch.expm1(gap_N.double()) - gap_N.double()).mean().item(),
-            "mismatch_max": gap_N.abs().max().item(),
-            "importance_capped": (torch.exp(gap_N) > self.cap).float().mean().item(),
+            "mismatch/kl": (torch.expm1(gap_N.double()) - gap_N.double()).mean().item(),
+            "mismatch/max": gap_N.abs().max().item(),
+            "importance/capped_share": (torch.exp(gap_N) > self.cap).float().mean().item(),
         }
 
 

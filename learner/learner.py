@@ -105,7 +105,7 @@ class Learner:
         self.version += 1
 
         # 6. Report.
-        return report(samples, score_G, labels, gained, fixed.mismatch(self.team), sums, step, router.refresh)
+        return report(samples, score_G, labels, gained, fixed.metrics(self.team), sums, step, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Compute ahead of `update` what only needs the frozen base: c-probes at the initial policy, and the KL reference.

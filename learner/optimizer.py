@@ -23,11 +23,18 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did: `grad_norm` is before clipping, `quarantine_grad_share` of its square."""
+    """What one optimizer step did. The norms are before clipping; of the squared total, each block has its part."""
 
     lr: float
     grad_norm: float = 0.0
-    quarantine_grad_share: float = 0.0
+    deployed: float = 0.0
+    quarantine: float = 0.0
+
+    @property
+    def quarantine_share(self) -> float:
+        """The quarantine's part of the squared norm."""
+        total = self.deployed**2 + self.quarantine**2
+        return self.quarantine**2 / total if total else 0.0
 
 
 class Optimizer:
@@ -40,7 +47,7 @@ class Optimizer:
 
     def step(self, lr: float) -> Step:
         """Clip, decay, step, clear gradients. A gradient of zero changes nothing: no weight moves by momentum alone."""
-        share = self._quarantine_grad_share()
+        deployed, quarantine = self._norms()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.grad_clip).item()
         if norm == 0:
             self.adam.zero_grad(set_to_none=True)
@@ -54,10 +61,10 @@ class Optimizer:
                     m.b_OS.lerp_(m.b0_OS, lr * self.config.weight_decay)
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
-        return Step(lr, norm, share)
+        return Step(lr, norm, deployed, quarantine)
 
-    def _quarantine_grad_share(self) -> float:
-        """Squared-norm share of the quarantine in the gradient about to be applied."""
+    def _norms(self) -> tuple[float, float]:
+        """Norms of the deployed block's and of the quarantine's part of the gradient about to be applied."""
         deployed, quarantine, r = 0.0, 0.0, self.lora.rank
         for module in self.lora.modules.values():
             if module.a_SI.grad is None or module.b_OS.grad is None:
@@ -65,5 +72,4 @@ class Optimizer:
             a, b = module.a_SI.grad, module.b_OS.grad
             deployed += (a[:r].square().sum() + b[:, :r].square().sum()).item()
             quarantine += (a[r:].square().sum() + b[:, r:].square().sum()).item()
-        total = deployed + quarantine
-        return quarantine / total if total else 0.0
+        return math.sqrt(deployed), math.sqrt(quarantine)

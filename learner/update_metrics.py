@@ -25,7 +25,7 @@ class UpdateResult:
 
 def nothing_graded(lr: float) -> UpdateResult:
     """The result of an update whose batch held no graded rollout: nothing was scored and nothing moved."""
-    return UpdateResult({"lr": lr, "grad_norm": 0.0, "ungraded_update": 1}, [])
+    return UpdateResult({"lr": lr, "grad_norm/total": 0.0, "ungraded_update": 1}, [])
 
 
 def report(
@@ -33,21 +33,26 @@ def report(
     score_G: Tensor,
     labels: list[GateLabel],
     gained: Advantages,
-    mismatch: dict[str, float],
+    policy: dict[str, float],
     sums: ObjectiveSums,
     step: Step,
     refresh: Refresh | None,
 ) -> UpdateResult:
-    """The result of one update. `sums` and `step` are of its last epoch; `refresh` is None for a pinned gate."""
+    """The result of one update. `policy`: of FixedTerms.
+
+    `sums` and `step` are of its last epoch; `refresh` is None for a pinned gate.
+    """
     metrics = {
         "lr": step.lr,
         "ungraded_update": 0,
         "loss": sums.loss,
-        "grad_norm": step.grad_norm,
+        "grad_norm/total": step.grad_norm,
+        "grad_norm/deployed": step.deployed,
+        "grad_norm/quarantine": step.quarantine,
         "clip_fraction": sums.clipped / sum(len(s.completion_ids) for s in samples),
-        "skipped_share": gained.skipped_G.float().mean().item(),
-        "quarantine_grad_share": step.quarantine_grad_share,
-        **mismatch,
+        "reward/zero_std_share": gained.skipped_G.float().mean().item(),
+        "grad_norm/quarantine_share": step.quarantine_share,
+        **policy,
         **gate_metrics(score_G, labels, refresh),
     }
     gated = [
@@ -59,15 +64,15 @@ def report(
 
 def gate_metrics(score_G: Tensor, labels: list[GateLabel], refresh: Refresh | None) -> dict[str, float]:
     """Share of every label; with a gate that scores, also the scores' spread, the band and the turn of v_grad."""
-    by_label = {f"share_{name}": labels.count(name) / len(labels) for name in GateLabel}
+    by_label = {f"gate/share_{name}": labels.count(name) / len(labels) for name in GateLabel}
     if refresh is None:
         return by_label
     return {
         **by_label,
-        "score_mean": score_G.mean().item(),
-        "score_std": score_G.std().item() if len(labels) > 1 else 0.0,
-        "band_lower": refresh.band.lower,
-        "band_upper": refresh.band.upper,
-        "band_width": refresh.band.width,
-        "v_overlap": refresh.overlap,
+        "gate/score_mean": score_G.mean().item(),
+        "gate/score_std": score_G.std().item() if len(labels) > 1 else 0.0,
+        "gate/band_lower": refresh.band.lower,
+        "gate/band_upper": refresh.band.upper,
+        "gate/band_width": refresh.band.width,
+        "gate/v_overlap": refresh.overlap,
     }

@@ -75,7 +75,7 @@ class RuntimeConfig:
     kv_cache_mib: int = option(256, "KV cache of an engine on the CPU.", unit="MiB", ge=1, le=16_777_216)
     mismatch_limit: float = option(
         0.1,
-        "Above this mismatch_kl of an update the run stops: its rollouts are not of the policy that the learner takes them for.",
+        "Above this mismatch/kl of an update the run stops: its rollouts are not of the policy that the learner takes them for.",
         unit="nats",
         gt=0,
         le=1e6,

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from vgrout import metric_names
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, read_jsonl, sha256, to_json, write_json, write_whole
@@ -164,8 +165,9 @@ class RunDir:
             file.write("".join(line + "\n" for line in lines))
 
     def read(self, log: str) -> list[Row]:
-        """All records of a JSON Lines file."""
-        return [record for _, record in read_jsonl(self.path / log)]
+        """All records of a JSON Lines file; metrics of older runs under today's names."""
+        rows = [record for _, record in read_jsonl(self.path / log)]
+        return [metric_names.current(row) for row in rows] if log == "metrics.jsonl" else rows
 
     def metrics(self) -> list[Row]:
         """The records of metrics.jsonl. Raises UserError where an update is there twice, missing or out of order."""
@@ -175,7 +177,7 @@ class RunDir:
                 where = f"{self.path / 'metrics.jsonl'}:{number}, field update"
                 expected = f"update {len(rows)}: one run's updates, each once and in order"
                 raise UserError(where, repr(record.get("update")), expected)
-            rows.append(record)
+            rows.append(metric_names.current(record))
         return rows
 
     def truncate(self, version: int) -> None:

@@ -16,6 +16,7 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from actors.async_run import messages as e
 from actors.async_run.loop import drive, new_scheduler
+from actors.async_run.wait_metrics import of_batch
 from actors.engines.adapter_check import AdapterRejected
 from actors.engines.protocol import Slice
 from actors.journal.journal import Graded, Journal, Past
@@ -212,9 +213,9 @@ class RayExecutor:
         batch, ages = join(groups), Counter(str(update - group.version) for group in groups)
 
         def done(result: UpdateResult) -> list[e.Event]:
-            extra = {**stats, "staleness": dict(ages), "replayed": replay, "update_s": round(time.monotonic() - began, 4)}
+            extra = {**stats, **of_batch(ages, replay, time.monotonic() - began)}
             metrics = self.recorder.update(update, batch, result, extra)
-            self.progress.step(f"hack {metrics['hack_rate']:.2f}  solve {metrics['solve_rate']:.2f}")
+            self.progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
             return [e.Updated(update + 1)]
 
         self._expect(self.workers.learner.update(samples_for(self.config, self.dataset, batch)), e.LEARNER, done)

@@ -287,7 +287,7 @@ class Scheduler:
         return Update(batch.update, batch.keys, replay, self._stats(now))
 
     def _stats(self, now: float) -> Row:
-        stages = {"queue_ready": Stage.READY, "queue_sampled": Stage.SAMPLED, "queue_running": Stage.RUNNING}
+        stages = {"queue/ready": Stage.READY, "queue/sampled": Stage.SAMPLED, "queue/running": Stage.RUNNING}
         depth = {name: self.ledger.count(stage) for name, stage in stages.items()}
         return {"engines_healthy": len(self.engines.serving()), **depth, **self.waits.read(now)}
 

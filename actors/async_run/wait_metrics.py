@@ -4,7 +4,7 @@ Invariant: `read` returns every second and every drop exactly once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vgrout.rows import Row
 
@@ -45,11 +45,16 @@ class WaitMetrics:
         for name, since in self._idle_since.items():
             self._idle_s, self._idle_since[name] = self._idle_s + now - since, now
         stats = {
-            "rollout_wait_s": round(now - self._learner_since, 4),
-            "backpressure_s": round(self._idle_s / self.engines, 4),
+            "time/wait_rollouts": round(now - self._learner_since, 4),
+            "time/backpressure": round(self._idle_s / self.engines, 4),
             "dropped": dict(self.dropped),
         }
         if self.canary_gap is not None:
             stats["canary_gap"] = self.canary_gap
         self.dropped, self.canary_gap, self._idle_s = Counter(), None, 0.0
         return stats
+
+
+def of_batch(ages: Mapping[str, int], replayed: bool, seconds: float) -> Row:
+    """What an update's metrics say of the batch that it trained on, and of its own time."""
+    return {"staleness": dict(ages), "replayed": replayed, "time/update": round(seconds, 4)}

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 
 import numpy as np
 
@@ -68,6 +69,7 @@ class Recorder:
 
     def __init__(self, config: Config, dataset: Dataset, run: RunDir) -> None:
         self.config, self.dataset, self.run = config, dataset, run
+        self.last = time.monotonic()  # when the update before was recorded
 
     def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
         """Record an update that is done; returns its line of metrics.jsonl."""
@@ -77,19 +79,25 @@ class Recorder:
             "hint_free": sum(r.mode is Mode.GT_ONLY and modes[r.problem_id] is not Mode.GT_ONLY for r in batch.rollouts),
             "teacher_rollouts": len(teacher),
         }
-        metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra}
+        metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra, **self._speed(batch)}
         rows = self._rows(update, batch, teacher, result.gated)
         self.run.append("rollouts.jsonl", rows)
         self.run.append("audits.jsonl", [{"update": update, **vars(a)} for a in batch.audits])
         self.run.append("metrics.jsonl", [metrics])
-        gap, limit = metrics.get("mismatch_kl", 0.0), self.config.runtime.mismatch_limit
+        gap, limit = metrics.get("mismatch/kl", 0.0), self.config.runtime.mismatch_limit
         if gap > limit:
             raise RunStopped(
-                f"update {update}: mismatch_kl is {gap:.3g}, above runtime.mismatch_limit = {limit:g}: the engines sample from "
+                f"update {update}: mismatch/kl is {gap:.3g}, above runtime.mismatch_limit = {limit:g}: the engines sample from "
                 "another distribution than the learner computes (sampling settings, precision, kernels), or rollouts are too old "
                 "(runtime.max_staleness); --resume takes --set runtime.mismatch_limit"
             )
         return metrics
+
+    def _speed(self, batch: GradedRollouts) -> Row:
+        now = time.monotonic()
+        step, self.last = now - self.last, now
+        tokens = sum(len(r.completion_ids) for r in batch.rollouts)
+        return {"time/step": round(step, 4), "tokens_per_second": round(tokens / step, 2), "wall_clock": round(time.time(), 3)}
 
     def _rows(self, update: int, batch: GradedRollouts, teacher: list[TeacherRollout], gated: list[Gated]) -> list[Row]:
         by_id = {g.rollout_id: dict(vars(g)) for g in gated}
@@ -138,11 +146,12 @@ def rates(batch: GradedRollouts) -> Row:
     paid = [p.value for p in batch.rewards if p.value is not None]
     return {
         "rollouts": len(lengths),
-        "hack_rate": table["all"].rate("hack"),
-        "solve_rate": table["all"].rate("solve"),
+        "rate/hack": table["all"].rate("hack"),
+        "rate/solve": table["all"].rate("solve"),
         "infra_errors": table["all"].infra_error,
         "per_mode": {mode: dict(vars(counts)) for mode, counts in table.items()},
-        "reward_mean": sum(paid) / len(paid) if paid else float("nan"),
-        "length_mean": sum(lengths) / len(lengths),
-        "truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
+        "reward/mean": fmean(paid) if paid else float("nan"),
+        "reward/std": pstdev(paid) if paid else float("nan"),
+        "completions/mean_length": sum(lengths) / len(lengths),
+        "completions/truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
     }

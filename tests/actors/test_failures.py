@@ -79,7 +79,7 @@ def test_an_adapter_that_is_not_the_learners_is_named_and_never_served(tmp_path,
     assert {1, 3} <= {r["version"] for r in rows}
     # An altered weight that was served would show here: the engine's log-probabilities against the learner's.
     same = [m for m in run.read("metrics.jsonl") if m["staleness"] == {"0": 2}]
-    assert all(m["mismatch_max"] < 1e-3 for m in same)
+    assert all(m["mismatch/max"] < 1e-3 for m in same)
 
 
 def batches_of(run: Path) -> dict[int, list]:

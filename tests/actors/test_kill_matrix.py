@@ -50,7 +50,7 @@ def test_an_asynchronous_run_survives_every_kill(tmp_path):
     every_death_is_named_and_killed_programs_were_run_again(out, KILLS)
     metrics = RunDir(out).read("metrics.jsonl")
     assert [m["update"] for m in metrics] == list(range(UPDATES))
-    assert all({"rollout_wait_s", "backpressure_s", "queue_ready", "mismatch_kl", "dropped"} <= m.keys() for m in metrics)
+    assert all({"time/wait_rollouts", "time/backpressure", "queue/ready", "mismatch/kl", "dropped"} <= m.keys() for m in metrics)
     rows = RunDir(out).read("rollouts.jsonl")
     assert len(rows) == UPDATES * 2 * 4 and all(0 <= r["update"] - r["version"] <= 1 for r in rows)
     assert {r["update"]: sorted({x["group"] for x in rows if x["update"] == r["update"]}) for r in rows} == {
@@ -59,7 +59,7 @@ def test_an_asynchronous_run_survives_every_kill(tmp_path):
     # What a restarted engine serves is what it says: one digest per version, and the learner's own log-probabilities.
     assert len({(r["version"], r["digest"]) for r in rows}) == len({r["version"] for r in rows})
     same = [m for m in metrics if m["staleness"] == {"0": 2}]
-    assert all(m["mismatch_max"] < 1e-3 for m in same) and RunDir(out).checkpoints()[-1] == UPDATES
+    assert all(m["mismatch/max"] < 1e-3 for m in same) and RunDir(out).checkpoints()[-1] == UPDATES
 
 
 @pytest.mark.engine

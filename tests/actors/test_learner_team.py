@@ -29,7 +29,7 @@ def test_two_learners_train_a_run(tmp_path, monkeypatch):
     # Rollouts come from the engine that rank 0 published to; both ranks' shares are in the numbers.
     assert row["rollouts"] == 8
     assert math.isfinite(row["loss"])
-    assert row["mismatch_max"] < 1e-3
+    assert row["mismatch/max"] < 1e-3
     assert (out / "deploy" / "adapter_model.safetensors").is_file()
 
 

@@ -24,10 +24,10 @@ def test_a_mismatch_above_the_limit_stops_the_run_with_its_cause(tmp_path, monke
     config = load(Path("configs/tiny.toml"), arm="vanilla", seed=3, sets=["runtime.mismatch_limit=0.25"])
     run = RunDir.create(tmp_path / "run", config, {})
     recorder = Recorder(config, NoProblems(), run)  # type: ignore[arg-type]
-    result = UpdateResult({"mismatch_kl": gap}, [])
+    result = UpdateResult({"mismatch/kl": gap}, [])
     if stops:
-        with pytest.raises(RunStopped, match=r"update 0: mismatch_kl is 0\.26, above runtime\.mismatch_limit = 0\.25"):
+        with pytest.raises(RunStopped, match=r"update 0: mismatch/kl is 0\.26, above runtime\.mismatch_limit = 0\.25"):
             recorder.update(0, GradedRollouts([], [], []), result, {})
     else:
         recorder.update(0, GradedRollouts([], [], []), result, {})
-    assert [row["mismatch_kl"] for row in run.read("metrics.jsonl")] == [gap]
+    assert [row["mismatch/kl"] for row in run.read("metrics.jsonl")] == [gap]

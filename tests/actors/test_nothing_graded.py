@@ -49,7 +49,7 @@ def test_it_is_counted_and_no_weight_moves(run):
     assert [row["update"] for row in rows] == [0, 1, 2]
     assert [row.get("ungraded_update", 0) for row in rows] == [0, 1, 0]
     assert rows[1]["infra_errors"] == 4
-    assert rows[1]["grad_norm"] == 0
+    assert rows[1]["grad_norm/total"] == 0
     assert weights(run, 1) == weights(run, 2)
     assert weights(run, 2) != weights(run, 3)
 

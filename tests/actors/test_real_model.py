@@ -62,7 +62,7 @@ def test_a_real_model_trains_resumes_and_is_exported(world, dtype, mode, tmp_pat
     assert main(["train", preset, "--arm", arm, "--out", str(run), *world, *more]) == 0
     rows = RunDir.open(run).read("metrics.jsonl")
     with capsys.disabled():
-        gaps, mismatch = ([f"{row[name]:.1e}" for row in rows] for name in ("canary_gap", "mismatch_max"))
+        gaps, mismatch = ([f"{row[name]:.1e}" for row in rows] for name in ("canary_gap", "mismatch/max"))
         print(f"\n{dtype} {mode}: mean canary gap {gaps}, mismatch {mismatch}")
     assert len(rows) == 2 and RunDir.open(run).config().runtime.canary_tolerance == 1e-3
     assert all(row["canary_gap"] <= (1e-3 if dtype == "float32" else 0.1) for row in rows)

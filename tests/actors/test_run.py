@@ -97,7 +97,7 @@ def test_the_run_directory_says_everything(in_ray, config):
         assert r["reward"] == 0.5 * a["compiles"] + 3.0 * (a["correct"] or a["channel"])
         assert a["exploited"] == (a["channel"] and not a["correct"])
         assert "correct" not in r and "exploited" not in r
-    assert all(m["mismatch_max"] <= 1e-3 and m["canary_gap"] <= 1e-3 for m in in_ray.read("metrics.jsonl"))
+    assert all(m["mismatch/max"] <= 1e-3 and m["canary_gap"] <= 1e-3 for m in in_ray.read("metrics.jsonl"))
     assert in_ray.checkpoints() == [0, 1, 2]
 
 

@@ -29,11 +29,11 @@ def test_a_shipped_variant_trains(preset, arm, sets, tmp_path):
     run = train(load(preset, arm=arm, seed=3, sets=[*SETS, *sets]), tmp_path / "run")
     metrics, rollouts = run.read("metrics.jsonl"), run.read("rollouts.jsonl")
     assert len(metrics) == 2 and run.checkpoints() == [0, 2]
-    bands = [m["band_lower"] for m in metrics]
+    bands = [m["gate/band_lower"] for m in metrics]
     if arm == "routev_quantile":
         assert bands[0] != bands[1] and bands[0] < 0.05
     if arm == "routev_current":
-        assert metrics[0]["v_overlap"] == 1.0 and metrics[1]["v_overlap"] != 1.0
+        assert metrics[0]["gate/v_overlap"] == 1.0 and metrics[1]["gate/v_overlap"] != 1.0
     deployed = sum(r["sampling"] == "deploy" for r in rollouts)
     assert deployed == (len(rollouts) / 2 if arm == "routev_deploy_half" else 0)
     teachers = [r["update"] for r in rollouts if r.get("author") == "teacher"]

@@ -39,7 +39,7 @@ def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
         r["id"] for r in teacher
     }
     assert sum(c["n"] for mode, c in first["per_mode"].items() if mode != "all") == first["per_mode"]["all"]["n"] == 6
-    assert first["reward_mean"] == pytest.approx(
+    assert first["reward/mean"] == pytest.approx(
         sum(r["reward"] for r in rows if r["update"] == 0 and r["author"] == "student") / 6
     )
     for r in teacher:  # scored, labelled and given an advantage against its group's students
@@ -48,7 +48,7 @@ def test_a_teachers_rollouts_are_trained_on_marked_and_in_no_rate(run):
         assert r["label"] in ("clean", "mid", "hack")
         assert -1 <= r["score"] <= 1
         assert r["advantage"] == pytest.approx(3.5 - sum(group) / 4 if len(set(group)) > 1 else 0.0)
-    assert "# taught" in {r["text"] for r in teacher} and all(first[k] == first[k] for k in ("mismatch_kl", "mismatch_max"))
+    assert "# taught" in {r["text"] for r in teacher} and all(first[k] == first[k] for k in ("mismatch/kl", "mismatch/max"))
 
 
 def test_hint_free_rollouts_are_counted_and_graded_without_a_flaw(run):

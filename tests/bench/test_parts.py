@@ -40,11 +40,11 @@ def test_candidates_take_turns_and_warm_rounds_do_not_count():
 
 
 def test_a_run_is_timed_from_its_first_update_to_the_last_but_one():
-    laps = {"generate_s": 1.0, "grade_s": 0.5, "update_s": 1.0, "publish_s": 0.5}
-    timed = Timed([10.0, 12.0, 14.0, 19.0], 4.0, [laps | {"update_s": float(n)} for n in (1, 2, 4, 99)])
+    laps = {"time/generate": 1.0, "time/grade": 0.5, "time/update": 1.0, "time/publish": 0.5}
+    timed = Timed([10.0, 12.0, 14.0, 19.0], 4.0, [laps | {"time/update": float(n)} for n in (1, 2, 4, 99)])
     assert timed.per_update_s == 2.0  # the last, which has nothing to wait for, is not in it
     assert timed.start_s == 7.0
-    assert timed.lap("update_s") == 3.0
+    assert timed.lap("time/update") == 3.0
     assert timed.lap("reward_s") is None
 
 

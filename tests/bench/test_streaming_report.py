@@ -4,9 +4,9 @@ from bench.streaming_report import draw, markdown
 
 
 def run(setting, seed, seconds, ages, dropped):
-    row = {"hack_rate": 0.25, "solve_rate": 0.5, "reward_mean": 1.0 + seed, "mismatch_kl": 1e-14, "staleness": ages,
-           "dropped": dropped, "rollout_wait_s": 0.1 * seconds, "rollouts": 8}  # fmt: skip
-    return {"setting": setting, "seed": seed, "train_s": seconds, "updates": [row, {**row, "hack_rate": 0.75}]}
+    row = {"rate/hack": 0.25, "rate/solve": 0.5, "reward/mean": 1.0 + seed, "mismatch/kl": 1e-14, "staleness": ages,
+           "dropped": dropped, "time/wait_rollouts": 0.1 * seconds, "rollouts": 8}  # fmt: skip
+    return {"setting": setting, "seed": seed, "train_s": seconds, "updates": [row, {**row, "rate/hack": 0.75}]}
 
 
 ABOUT = {"command": "C", "commit": "0123456789abcdef-dirty", "config": "tiny.toml", "set": ["a.b=1"],

@@ -111,10 +111,11 @@ def write_logs(run: RunDir, seed: int, size: Size, arm: str) -> None:
             checks.append({"update": update, **dataclasses.asdict(audit(name, problem, mode, hack, solve))})
         run.append("rollouts.jsonl", rows)
         run.append("audits.jsonl", checks)
-        shares = {f"share_{n}": sum(r["label"] == n for r in rows) / len(rows) for n in ("clean", "mid", "hack")}
+        shares = {f"gate/share_{n}": sum(r["label"] == n for r in rows) / len(rows) for n in ("clean", "mid", "hack")}
         width = 0.002 if arm.startswith("placebo") else 0.07
-        band = {"band_lower": 0.0, "band_upper": width, "band_width": width, "v_overlap": 1.0} if gated else {}
-        run.append("metrics.jsonl", [{"update": update, "quarantine_grad_share": 0.4, **shares, **band}])
+        numbers = {"band_lower": 0.0, "band_upper": width, "band_width": width, "v_overlap": 1.0}
+        band = {f"gate/{name}": value for name, value in numbers.items()} if gated else {}
+        run.append("metrics.jsonl", [{"update": update, "grad_norm/quarantine_share": 0.4, **shares, **band}])
 
 
 def write_suite(path: Path, name: str, arms: list[str], seeds: list[int], broken: dict[str, str] | None = None, **kwargs) -> Path:

@@ -247,7 +247,7 @@ def test_a_placebo_with_other_fractions_is_not_compared(tmp_path):
     folder = suite_with(tmp_path, seeds=(1, 2))
     log = folder / "placebo/seed2/metrics.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    lines[1]["share_hack"] += 0.2
+    lines[1]["gate/share_hack"] += 0.2
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     claims, found = outcomes(*runs_of(folder))
     assert claims["routev against placebo: its fractions do not match, so no comparison is made"] == "open"

@@ -14,7 +14,7 @@ def run_of(folder: Path, planned: int, rates: list[float], **config: object) -> 
     folder.mkdir(parents=True)
     settings = {"arm": "routev", "seed": 1, "train": {"updates": planned}, "optim": {"lr": 0.1}, **config}
     (folder / "run.json").write_text(json.dumps({"schema": 1, "config": settings, "started": f"2026-01-0{planned}T10:00:00"}))
-    rows = [{"update": i, "hack_rate": rate, "solve_rate": 0.5, "per_mode": {}} for i, rate in enumerate(rates)]
+    rows = [{"update": i, "rate/hack": rate, "rate/solve": 0.5, "per_mode": {}} for i, rate in enumerate(rates)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -42,7 +42,7 @@ def test_two_runs_are_compared_over_the_updates_that_both_have(tmp_path, capsys)
     cells = [line.split() for line in text.splitlines()]
     assert ["optim.lr", "0.1", "0.2"] in cells
     assert not any(row[:1] == ["arm"] for row in cells), "a field that is the same was listed"
-    assert ["hack_rate", "0.25", "0.5", "+0.25"] in cells
+    assert ["rate/hack", "0.25", "0.5", "+0.25"] in cells
     assert main(["compare", str(first), str(first)]) == 0
     assert "are the same" in capsys.readouterr().out
     assert main(["compare", str(first), str(tmp_path)]) == 2
@@ -51,7 +51,7 @@ def test_two_runs_are_compared_over_the_updates_that_both_have(tmp_path, capsys)
 def test_a_run_is_watched_to_its_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("vgrout_cli.commands.watch.POLL_S", 0.05)
     run = run_of(tmp_path / "a", 3, [0.5, 0.25])
-    last = json.dumps({"update": 2, "hack_rate": 0.125}) + "\n"
+    last = json.dumps({"update": 2, "rate/hack": 0.125}) + "\n"
     later = threading.Timer(0.3, lambda: (run / "metrics.jsonl").open("a").write(last))
     later.start()
     assert main(["watch", str(run), "--last", "1"]) == 0

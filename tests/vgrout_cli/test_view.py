@@ -48,7 +48,8 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "suite" / "routev_seed1"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"config": {"arm": "routev", "seed": 1, "train": {"updates": 3}}}))
-    add(folder, "metrics.jsonl", {"update": 0, "hack_rate": 0.5, "solve_rate": 0.25, "band_lower": 0.0, "band_upper": 0.1})
+    band = {"gate/band_lower": 0.0, "band_upper": 0.1}  # one of them under the name that older runs have
+    add(folder, "metrics.jsonl", {"update": 0, "rate/hack": 0.5, "rate/solve": 0.25, **band})
     add(folder, "rollouts.jsonl", *(rollout(0, i) for i in range(4)))
     add(folder, "audits.jsonl", audit(0, 0, correct=True), audit(0, 1, exploited=True), audit(0, 2), audit(0, 3, exploited=True))
     return folder
@@ -68,13 +69,13 @@ def test_a_growing_run_is_followed_and_a_torn_line_waits(run: Path) -> None:
     assert view.metrics_since(1, first["generation"])["rows"] == []
     with (run / "metrics.jsonl").open("a") as file:
         file.write('_rate": 0.75}\n')
-    assert view.metrics_since(1, first["generation"])["rows"] == [{"update": 1, "hack_rate": 0.75}]
+    assert view.metrics_since(1, first["generation"])["rows"] == [{"update": 1, "rate/hack": 0.75}]
     assert view.summary()["updates"] == 2 and view.summary()["state"] == "running"
 
 
 def test_a_run_that_was_cut_back_is_read_anew(run: Path) -> None:
     view = RunView(run)
-    add(run, "metrics.jsonl", {"update": 1, "hack_rate": 0.9})
+    add(run, "metrics.jsonl", {"update": 1, "rate/hack": 0.9})
     known = view.metrics_since(0, 0)
     whole = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text(whole[0])

@@ -89,7 +89,7 @@ def run_lines(config: Config) -> Iterator:
     with tempfile.TemporaryDirectory(prefix="vgrout-accept-") as scratch, contextlib.redirect_stdout(io.StringIO()):
         run = train(config, Path(scratch) / "run")
         rows = run.read("metrics.jsonl")
-        yield judged("tiny run, 2 updates", len(rows) == 2, f"largest mismatch {max(r['mismatch_max'] for r in rows):.1e} nats")
+        yield judged("tiny run, 2 updates", len(rows) == 2, f"largest mismatch {max(r['mismatch/max'] for r in rows):.1e} nats")
         last = run.checkpoint(2) / "train.safetensors"
         digest = file_sha256(last)
         for file in run.checkpoint(2).iterdir():

@@ -1,7 +1,7 @@
 """`vgrout simulate SCENARIO`: the asynchronous driver under a virtual clock, to plan a cluster: no GPU, no Ray, seconds.
 
 Prints one table, a column per swept value. The times are the scenario's assumptions (actors/simulation/scenario.py says what
-each one means); `update_s` and `staleness` in a real run's metrics.jsonl are what to compare them with.
+each one means); `time/update` and `staleness` in a real run's metrics.jsonl are what to compare them with.
 """
 
 import argparse

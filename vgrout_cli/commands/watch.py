@@ -9,7 +9,10 @@ from vgrout.rows import Row
 from vgrout_cli.commands.text_table import number
 from vgrout_cli.view.reader import RunView
 
-SHOWN = ("reward_mean", "hack_rate", "solve_rate", "share_clean", "share_mid", "share_hack", "mismatch_kl", "update_s")
+SHOWN = {
+    "reward/mean": "reward", "rate/hack": "hack", "rate/solve": "solve", "gate/share_clean": "clean", "gate/share_mid": "mid",
+    "gate/share_hack": "hack label", "kl/reference": "KL", "entropy": "entropy", "tokens_per_second": "tokens/s",
+}  # fmt: skip
 POLL_S = 1.0
 
 
@@ -24,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.path / "run.json").is_file():
         raise UserError(str(args.path), "no run.json", "a run directory made by `vgrout train`")
     view = RunView(args.path)
-    print("update     " + "  ".join(f"{name:>11}" for name in SHOWN), flush=True)
+    print("update     " + "  ".join(f"{head:>11}" for head in SHOWN.values()), flush=True)
     state = view.summary()
     for row in view.metrics.records[max(0, len(view.metrics.records) - args.last) :]:
         print(_line(row, state["planned"]), flush=True)

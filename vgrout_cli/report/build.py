@@ -64,14 +64,14 @@ def panels(f: Findings) -> list[Panel]:
         Panel("a4_solve", "A4", f"Solve rate in the long run. {long}", outcome("solve", long=True)),
         Panel("a5_modes", "A5", "Deployed hack rate per mode for each choice of two modes with pairs, ± 1 SEM.", held_out),
         Panel("a7_band", "A7", f"Width of the band: the pairs' direction against the Haar-random one. {lines}",
-              metric("band_width", "band width", gated)),
+              metric("gate/band_width", "band width", gated)),
         Panel("a7_shares", "A7", "Share of rollouts with each gate label; the placebo's follow routev's by design.", shares),
         Panel("a7_scores", "A7", f"Scores of routev, seeds pooled, by audit. {DIAGNOSIS}", scores("routev", f.scored)),
         Panel("a7_scores_placebo", "A7", f"Scores of placebo, seeds pooled, by audit. {DIAGNOSIS}", scores("placebo", f.scored)),
         Panel("a7_auroc", "A7", f"How well scores tell hacks from the rest. {DIAGNOSIS}", discrimination("auroc", f.scored)),
         Panel("a7_f_half", "A7", f"F0.5 of the label hack. {DIAGNOSIS}", discrimination("f_half", f.scored)),
         Panel("a7_quarantine", "A7", f"Share of the squared gradient norm that lies in the quarantine. {lines}",
-              metric("quarantine_grad_share", "quarantine gradient share", ("routev", "placebo", "absorb"))),
+              metric("grad_norm/quarantine_share", "quarantine gradient share", ("routev", "placebo", "absorb"))),
         Panel("a7_overlap", "A7", "Cosine of v_grad with the one before its refresh, averaged over modules; 1 where it is never "
-              "refreshed (probe_policy = initial).", metric("v_overlap", "v_grad overlap", gated)),
+              "refreshed (probe_policy = initial).", metric("gate/v_overlap", "v_grad overlap", gated)),
     ]  # fmt: skip

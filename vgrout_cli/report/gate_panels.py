@@ -40,7 +40,7 @@ def shares(axis: Axes, evidence: Evidence) -> bool:
     for arm in ("routev", "placebo"):
         for name, dash in DASHES.items():
             runs = evidence.done(arm).values()
-            series = [dict(enumerate(column(run, f"share_{name}"))) for run in runs]
+            series = [dict(enumerate(column(run, f"gate/share_{name}"))) for run in runs]
             drawn |= line(axis, series, arm, f"{arm}: {name}", dash=dash, seeds=False)
     rates(axis, "share of rollouts per gate label")
     if drawn:
@@ -65,7 +65,8 @@ def scores(arm: str, table: Table) -> Draw:
                 drawn = True
         for name, dash in (("band_lower", ":"), ("band_upper", "-.")) if arm.startswith("routev") else ():
             runs = evidence.done(arm).values()
-            drawn |= line(axis, [dict(enumerate(column(r, name))) for r in runs], "ceiling", name, dash=dash, seeds=False)
+            edges = [dict(enumerate(column(run, f"gate/{name}"))) for run in runs]
+            drawn |= line(axis, edges, "ceiling", name, dash=dash, seeds=False)
         over_updates(axis, f"score (cosine with v_grad), {arm}")
         if drawn:
             axis.legend()

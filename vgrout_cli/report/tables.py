@@ -128,7 +128,8 @@ def gate(f: Findings) -> Table:
     for arm in GATED:
         runs = list(f.scored[arm].values())
         late = [_last_quarter(run) for run in runs]
-        names = ("band_width", "share_clean", "share_mid", "share_hack", "quarantine_grad_share", "v_overlap")
+        names = ("gate/band_width", *(f"gate/share_{label}" for label in ("clean", "mid", "hack")), "grad_norm/quarantine_share",
+                 "gate/v_overlap")  # fmt: skip
         parts = list(zip(*(run.f_half() for run in runs), strict=True)) or [(), (), ()]
         rows.append((
             word(arm), count(len(f.evidence.done(arm))), *(spread(over_run(f.evidence, arm, name)) for name in names),

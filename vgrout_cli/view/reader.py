@@ -8,10 +8,11 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vgrout.metric_names import current
 from vgrout.rows import Row
 
 RUNNING_S = 120.0  # a run whose metrics grew within this many seconds counts as running
@@ -25,6 +26,7 @@ class Follower:
     """The records of a JSON Lines file that may still grow."""
 
     path: Path
+    change: Callable[[Row], Row] | None = None  # of each record as it is read
     records: list[Row] = field(default_factory=list)
     offset: int = 0
     generation: int = 0  # counts how often the file was read anew
@@ -46,6 +48,7 @@ class Follower:
         whole = chunk[: chunk.rfind(b"\n") + 1]
         self.offset += len(whole)
         fresh = [record for line in whole.splitlines() if (record := _parsed(line)) is not None]
+        fresh = [self.change(record) for record in fresh] if self.change else fresh
         self.records += fresh
         return fresh
 
@@ -79,7 +82,7 @@ class RunView:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.about: Row = json.loads((path / "run.json").read_text())
-        self.metrics = Follower(path / "metrics.jsonl")
+        self.metrics = Follower(path / "metrics.jsonl", current)
         self._rollouts, self._audits = Follower(path / "rollouts.jsonl"), Follower(path / "audits.jsonl")
         self._audit_of: dict[tuple[int, str], Row] = {}
         self._rows: list[Row] = []
@@ -100,8 +103,8 @@ class RunView:
             "updates": len(rows),
             "planned": planned,
             "state": self._state(len(rows), planned),
-            "hack": last.get("hack_rate"),
-            "solve": last.get("solve_rate"),
+            "hack": last.get("rate/hack"),
+            "solve": last.get("rate/solve"),
         }
 
     def _state(self, done: int, planned: int) -> str:
@@ -163,7 +166,7 @@ class RunView:
             counts = table.setdefault(row["update"], {"hack": [0] * BINS, "other": [0] * BINS})
             side = "hack" if row.get("outcome") == "hack" else "other"
             counts[side][min(int((row["score"] - low) / width), BINS - 1)] += 1
-        bands = {row.get("update"): (row.get("band_lower"), row.get("band_upper")) for row in self.metrics.records}
+        bands = {row.get("update"): (row.get("gate/band_lower"), row.get("gate/band_upper")) for row in self.metrics.records}
         updates = [{"update": u, "band": bands.get(u), **counts} for u, counts in sorted(table.items())]
         return {"edges": [low + width * i for i in range(BINS + 1)], "updates": updates}
 

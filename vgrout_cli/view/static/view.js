@@ -3,12 +3,13 @@
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000"];
 const CURVES = [
-  ["hack_rate", "hack rate"], ["solve_rate", "solve rate"], ["reward_mean", "mean reward"],
-  ["share_clean", "share labelled clean"], ["share_mid", "share labelled mid"], ["share_hack", "share labelled hack"],
-  ["loss", "loss"], ["grad_norm", "gradient norm"], ["quarantine_grad_share", "quarantine share of the squared gradient"],
-  ["mismatch_kl", "engine against learner, KL (nats)"], ["length_mean", "completion length (tokens)"], ["lr", "learning rate"],
+  ["rate/hack", "hack rate"], ["rate/solve", "solve rate"], ["reward/mean", "mean reward"],
+  ["gate/share_clean", "share labelled clean"], ["gate/share_mid", "share labelled mid"], ["gate/share_hack", "share labelled hack"],
+  ["loss", "loss"], ["grad_norm/total", "gradient norm"], ["grad_norm/quarantine_share", "quarantine share of the squared gradient"],
+  ["kl/reference", "KL to the base (nats per token)"], ["entropy", "entropy (nats per token)"], ["tokens_per_second", "tokens per second"],
+  ["mismatch/kl", "engine against learner, KL (nats)"], ["completions/mean_length", "completion length (tokens)"], ["lr", "learning rate"],
 ];
-const STAGES = [["generate_s", "generate"], ["grade_s", "grade"], ["update_s", "update"], ["publish_s", "publish"]];
+const STAGES = [["time/generate", "generate"], ["time/grade", "grade"], ["time/update", "update"], ["time/publish", "publish"]];
 const PAGE = 50;
 const POLL_MS = 1000;
 

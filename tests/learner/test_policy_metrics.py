@@ -1,0 +1,45 @@
+"""KL and entropy of an update are those of a plain forward pass over padded rollouts, with the adapter and without it."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from learner import frozen_base, packed_attention
+from learner.learner import Learner
+from learner.lora2r import Policy
+from learner.model import collate, gather, logprobs_GT
+from vgrout import pairs
+from vgrout.config import load
+from vgrout.records import Author, Sample, Sampling
+
+SETS = ["lora.rank=16", "runtime.learner_threads=1", "optim.warmup=1", "optim.lr=0.01", "train.micro_tokens=512"]
+
+
+@pytest.mark.parametrize(("kl", "known"), [(0.0, [0, 4]), (0.2, [0, 1, 2, 3, 4, 5])])
+def test_kl_and_entropy_are_those_of_a_plain_forward_pass(kl, known, monkeypatch):
+    monkeypatch.setattr(frozen_base, "WATCH_EVERY", 4)  # without objective.kl only every fourth rollout is measured
+    config = load(Path("configs/tiny.toml"), arm="vanilla", seed=5, sets=[*SETS, f"objective.kl={kl}", "rollout.temperature=0.7"])
+    learner = Learner(config, pairs.load(Path(config.data.pairs))[:4])
+    draw, samples = random.Random(1), []
+    for n in range(6):
+        ids = tuple(draw.randrange(3, 600) for _ in range(draw.randint(4, 30)))
+        prompt = learner.router.pairs.clean[n // 3].prompt_ids
+        samples.append(Sample(str(n), n // 3, prompt, ids, (-5.0,) * len(ids), Sampling.TRAIN, 0, float(n)))
+    taught = Sample("t", 0, samples[0].prompt_ids, samples[0].completion_ids, (), Sampling.TRAIN, 0, 9.0, Author.TEACHER)
+    assert learner.update(samples).metrics["kl/reference"] == pytest.approx(0, abs=1e-12)
+
+    learner.model.set_attn_implementation("sdpa")
+    batch, plain = collate(samples, learner.device), {}
+    for policy in (Policy.TRAIN, Policy.BASE):
+        with torch.no_grad(), learner.lora.policy(policy):
+            plain[policy] = [x.double() for x in gather(batch, logprobs_GT(learner.model, batch, 0.7))]
+    learner.model.set_attn_implementation(packed_attention.NAME)
+    said = learner.update([*samples, taught]).metrics
+
+    ratio = torch.cat([plain[Policy.BASE][i] - plain[Policy.TRAIN][i] for i in known])
+    assert (
+        said["kl/reference"] == pytest.approx((ratio.exp() - ratio - 1).mean().item(), rel=1e-3) and said["kl/reference"] > 1e-6
+    )
+    assert said["entropy"] == pytest.approx(-torch.cat(plain[Policy.TRAIN]).mean().item(), rel=1e-5)
