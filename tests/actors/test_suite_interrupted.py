@@ -94,4 +94,4 @@ def test_interrupted_twice_and_killed_once_the_results_are_the_same(suite, tmp_p
 
 def shares(run: Path) -> list[tuple[float, ...]]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [tuple(row[f"share_{label}"] for label in ("clean", "mid", "hack")) for row in rows]
+    return [tuple(row[f"gate/share_{label}"] for label in ("clean", "mid", "hack")) for row in rows]

@@ -115,6 +115,6 @@ def share_gap(evidence: Evidence, arm: str) -> tuple[float, int]:
         abs(a - b)
         for seed in seeds
         for name in GateLabel
-        for a, b in zip(column(ours[seed], f"share_{name}"), column(theirs[seed], f"share_{name}"), strict=False)
+        for a, b in zip(column(ours[seed], f"gate/share_{name}"), column(theirs[seed], f"gate/share_{name}"), strict=False)
     ]
     return (max(gaps), len(seeds)) if gaps else (math.nan, 0)
