@@ -51,13 +51,13 @@ def _folder() -> OneFileFolder:
 def prepare() -> None:
     """Do ahead, in the process that forks, what is the same for all programs: every page that a child writes is copied."""
     sys.setrecursionlimit(RECURSION_LIMIT)
+    random.seed(0)
     run_threads_in_place()
     _folder()
 
 
 def run(program: Program) -> None:
     """Run one program and report. Ends by returning; what the code raises is reported, never propagated."""
-    random.seed(0)
     flush = sys.stdout.flush
     compiled = _compile(program.sources)
     os.close(STATUS_FD)

@@ -1,34 +1,41 @@
-"""What model-written code can import: all of the standard library that does not draw or ask, and a short list of other packages.
+"""What model-written code can import: the standard library without terminals, devices and networks, and a few other packages.
 
-Invariant: everything is imported once, in the zygote, before the first program; a program opens no file of the interpreter,
-so it works the same where the interpreter lies under a home folder, and reading leaves no trace that another program can see.
+Invariant: what is likely to be imported is imported once, in the zygote, before the first program, and the code of the rest is
+kept in memory; a program opens no file of the interpreter, so it works the same where the interpreter lies under a home folder,
+and reading leaves no trace that another program can see.
 """
 
 import importlib
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+
+from sandbox.jail.stored_modules import StoredModules
 
 # Third-party packages that honest solutions import. One that is not installed is left out.
 PACKAGES = ("sortedcontainers",)
 
-# They draw, ask, print, write files, test the interpreter itself or serve a network, which no program has. Every page that they
-# would take is mapped once more at every fork.
-_LEFT_OUT = """
-antigravity asynchat asyncore cgi cgitb distutils ensurepip ftplib idlelib imaplib lib2to3 mailbox mailcap modulefinder nis
-nntplib pickletools poplib pydoc_data readline rlcompleter smtpd smtplib socketserver telnetlib test this tkinter turtle
-turtledemo venv webbrowser wsgiref xmlrpc zipapp
+# What honest programs import, and what that imports in turn. The rest of the standard library is stored.
+_AT_HAND = """
+_strptime abc array ast base64 binascii bisect calendar cmath collections collections.abc concurrent.futures
+concurrent.futures.process concurrent.futures.thread contextlib copy copyreg dataclasses datetime decimal enum fractions
+functools gc graphlib heapq hashlib inspect io itertools json keyword linecache locale math numbers operator os os.path pathlib
+pickle pprint queue random re secrets signal statistics string struct sys tempfile textwrap threading time timeit traceback
+types typing unicodedata warnings weakref zlib
+encodings.ascii encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.unicode_escape
+encodings.utf_16 encodings.utf_32 encodings.utf_8 encodings.utf_8_sig
 """.split()  # noqa: SIM905
-_SUBMODULES = """
-_strptime collections.abc concurrent.futures.process concurrent.futures.thread ctypes.util email.mime.text encodings.ascii
-encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16
-encodings.utf_32 encodings.utf_8 encodings.utf_8_sig html.parser http.client importlib.abc importlib.metadata
-importlib.resources importlib.util json.decoder json.encoder logging.config logging.handlers multiprocessing.dummy
-multiprocessing.pool os.path unittest.mock urllib.parse urllib.request xml.dom.minidom xml.etree.ElementTree
-numpy.fft numpy.linalg numpy.random
+
+# Shared libraries cannot be stored. Left out are those that talk to terminals, devices and networks, which no program has.
+_AT_HAND += """
+_bisect _blake2 _bz2 _contextvars _csv _ctypes _elementtree _hashlib _lsprof _lzma _md5 _opcode _posixsubprocess _queue _sha1
+_sha2 _sha256 _sha3 _sha512 _socket _sqlite3 _statistics _typing _uuid _zoneinfo fcntl grp mmap pyexpat resource
 """.split()  # noqa: SIM905
+
+# numpy imports these when they are asked for.
+_OF_PACKAGES = ("numpy.fft", "numpy.linalg", "numpy.random")
 
 
 def stdlib() -> Path:
@@ -65,19 +72,16 @@ def readable_paths() -> list[Path]:
 
 
 def warm_up(packages: Iterable[str], folders: list[str]) -> None:
-    """Import all that programs may import, then leave only the standard library on the path."""
+    """Import or store all that programs may import, then leave only the standard library on the path."""
+    # First, so that what is imported fills the memory that this leaves free: scattered pages slow every fork.
+    stored = StoredModules(stdlib(), sorted(sys.stdlib_module_names))
     sys.path[:] = program_path() + folders
-    for name in _modules(packages):
+    packages = tuple(packages)
+    inner = (name for name in _OF_PACKAGES if name.partition(".")[0] in packages)
+    for name in (*_AT_HAND, *packages, *inner):
         try:
             importlib.import_module(name)
-        except ImportError:  # an interpreter built without sqlite3, lzma, ..., another system's module
+        except ImportError:  # an interpreter built without sqlite3, lzma, ..., or of another version
             continue
+    sys.meta_path.insert(0, stored)  # type: ignore[arg-type]
     sys.path[:] = program_path()
-
-
-def _modules(packages: Iterable[str]) -> Iterator[str]:
-    packages = tuple(packages)
-    yield from sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in _LEFT_OUT)
-    yield from packages
-    tops = {*sys.stdlib_module_names, *packages}
-    yield from (name for name in _SUBMODULES if name.partition(".")[0] in tops)
