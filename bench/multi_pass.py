@@ -88,9 +88,13 @@ class MultiPass:
 
     def gradients(
         self, samples: list[Sample], labels: list[GateLabel], advantage_G: Tensor, *, kl: float, clip: float, cap: float,
-        temperature: float, denominator: float, deploy_both: bool = False,
+        temperature: float, denominator: float, deploy_both: bool = False, trained: bool = False,
+        varied_G: Tensor | None = None,
     ) -> tuple[float, list[Tensor]]:  # fmt: skip
-        """(loss, gradients of A and B of every module) of the objective: behaviour, reference and training pass."""
+        """(loss, gradients of A and B of every module) of the objective: behaviour, reference and training pass.
+
+        `trained`: weights of the policy that trains over the engine's. `varied_G`: the KL term of these rollouts alone.
+        """
         off = [False] * len(samples)
         m = [label is not GateLabel.CLEAN for label in labels]
         d = [label is GateLabel.HACK for label in labels]
@@ -99,7 +103,8 @@ class MultiPass:
         with torch.no_grad():
             behaviour_GT = self.logprobs(samples, temperature, m_G=wrote, d_G=off)
             reference_GT = self.logprobs(samples, temperature, adapter=False, m_G=off, d_G=off)
-        now = gather(batch, behaviour_GT)
+            training_GT = self.logprobs(samples, temperature, m_G=m, d_G=d)
+        now = gather(batch, training_GT if trained else behaviour_GT)
         engine = [torch.tensor(s.logprobs) if s.logprobs else n for s, n in zip(samples, now, strict=True)]
         weight_GT = scatter(batch, [torch.exp(n - e).clamp(max=cap) for n, e in zip(now, engine, strict=True)])
         logprob_GT = self.logprobs(samples, temperature, m_G=m, d_G=d)
@@ -107,6 +112,7 @@ class MultiPass:
         bounded_GT = ratio_GT.clamp(1 - clip, 1 + clip)
         gain_GT = torch.minimum(ratio_GT * advantage_G[:, None], bounded_GT * advantage_G[:, None]) * weight_GT
         gap_GT = reference_GT - logprob_GT
-        loss = ((kl * (torch.exp(gap_GT) - gap_GT - 1) - gain_GT) * batch.completion_GT).sum() / denominator
+        kl_G = kl * (torch.ones(len(samples)) if varied_G is None else varied_G)
+        loss = ((kl_G[:, None] * (torch.exp(gap_GT) - gap_GT - 1) - gain_GT) * batch.completion_GT).sum() / denominator
         parameters = [p for module in self.modules.values() for p in (module.a, module.b)]
         return loss.item(), list(torch.autograd.grad(loss, parameters, materialize_grads=True))

@@ -59,8 +59,9 @@ def optimizer_bytes(lora: Lora2r, optimizer: Optimizer, router: Router, version:
             tensors[f"{index}.{key}"] = value.cpu().contiguous()
     about: Row = {"version": version}
     if router.refresh is not None:
-        tensors["v_MR"] = router.refresh.v_MR.contiguous()
-        about["refresh"] = [router.refresh.band.lower, router.refresh.band.upper, router.refresh.overlap]
+        tensors["v_DMR"] = router.refresh.v_DMR.contiguous()
+        kept = router.refresh
+        about["refresh"] = [kept.band.lower, kept.band.upper, kept.overlap, kept.separation]
     if router.history is not None:
         about["history"] = router.history.updates
     return save(tensors, metadata={"vgrout": json.dumps(about)})
@@ -106,8 +107,8 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
         if state:  # torch keeps AdamW's step counter on the CPU
             optimizer.adam.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
     if "refresh" in extra:
-        lower, upper, overlap = extra["refresh"]
-        router.refresh = Refresh(moments["v_MR"], Band(lower, upper), overlap)
+        lower, upper, overlap, separation = extra["refresh"]
+        router.refresh = Refresh(moments["v_DMR"], Band(lower, upper), overlap, separation)
     if "history" in extra and isinstance(router.config, QuantileGate):
         updates = tuple(tuple(scores) for scores in extra["history"])
         router.history = ScoreHistory(router.config.half_life, updates)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from learner.work import Unit
 
 T = TypeVar("T")
+Id = TypeVar("Id", str, int)
 K = TypeVar("K", bound=StrEnum)
 TIMEOUT = timedelta(minutes=10)  # a rank that died ends the others with an error, not with a hang
 
@@ -44,7 +45,7 @@ class Team:
                 mine.append(unit)
         return mine
 
-    def merged(self, values: dict[str, T]) -> dict[str, T]:
+    def merged(self, values: dict[Id, T]) -> dict[Id, T]:
         """The entries of all ranks."""
         return values if self.size == 1 else {k: v for part in self._gather(values) for k, v in part.items()}
 

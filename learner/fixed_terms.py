@@ -33,11 +33,13 @@ class FixedTerms:
     """Per rollout index one tensor [N]; this learner's rollouts only. Each is written once, before the first step."""
 
     cap: float  # importance weights are truncated here
+    trained: bool  # weights are of the policy that trains over the engine's, instead of the policy that sampled
     reference: dict[int, Tensor | None]  # log-probabilities of the base, where they were computed
     old: dict[int, Tensor] = field(default_factory=dict)  # under the policy that trains, before the first step
     weight: dict[int, Tensor] = field(default_factory=dict)  # truncated importance weights, learner over engine
     wrote: dict[int, Tensor] = field(default_factory=dict)  # under the policy that sampled it; empty for a teacher's
     gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty for a teacher's
+    drift: dict[int, float] = field(default_factory=dict)  # log of the sequence's ratio, policy that trains over engine
 
     def note_behaviour(self, row: int, sample: Sample, now_N: Tensor) -> None:
         """Enter the importance weights of a rollout from `now_N`, its log-probabilities under the policy that sampled it."""
@@ -50,10 +52,17 @@ class FixedTerms:
 
     def note_training(self, row: int, sample: Sample, now_N: Tensor) -> None:
         """Enter what is still open of a rollout from `now_N`, its log-probabilities in the first training pass."""
-        if row not in self.old:
-            self.old[row] = now_N
+        if row in self.old:
+            return
+        self.old[row] = now_N
         if row not in self.weight:
             self.note_behaviour(row, sample, now_N)
+        if sample.author is Author.TEACHER:
+            return
+        drift_N = now_N - torch.tensor(sample.logprobs, device=now_N.device)
+        self.drift[row] = drift_N.double().sum().item()
+        if self.trained:
+            self.weight[row] = torch.exp(drift_N).clamp(max=self.cap)
 
     def metrics(self, team: Team) -> dict[str, float]:
         """What the sampled tokens of all learners say of the policy that sampled them, as the learner computes it now."""
@@ -84,6 +93,16 @@ class FixedTerms:
             "importance/capped_share": (torch.exp(gap_N) > self.cap).float().mean().item(),
         }
 
+    def off_policy(self, rows: list[int], team: Team) -> dict[str, float]:
+        """How far the policy that these rollouts train is from the one that wrote them: the median of the sequences' ratios,
+        and their effective sample size (sum w)^2 / sum w^2 as a share of their number. NaN where there is none."""
+        every = team.merged(self.drift)
+        drift_G = torch.tensor([every[row] for row in rows if row in every], dtype=torch.float64)
+        if not len(drift_G):
+            return {"importance/deployed_median": math.nan, "importance/deployed_ess": math.nan}
+        size = torch.exp(2 * drift_G.logsumexp(0) - (2 * drift_G).logsumexp(0)).item() / len(drift_G)
+        return {"importance/deployed_median": drift_G.median().exp().item(), "importance/deployed_ess": size}
+
 
 def sampling_policy(sample: Sample, deployed_blocks: int) -> Policy:
     """The policy that wrote a sample: both blocks, or the deployed one alone."""
@@ -96,7 +115,8 @@ def fixed_terms(
     references: list[Tensor | None], team: Team,
 ) -> FixedTerms:  # fmt: skip
     """The terms of a batch, with a forward pass for the rollouts whose behaviour policy is not the one that trains."""
-    terms = FixedTerms(config.objective.importance_cap, dict(enumerate(references)))
+    objective = config.objective
+    terms = FixedTerms(objective.importance_cap, objective.ratio == "trained", dict(enumerate(references)))
     wrote = [sampling_policy(s, config.lora.deployed_blocks) for s in samples]
     same = {(1, 1), (2, 2), *([(1, 2), (2, 1)] if lora.quarantine_untouched() else [])}
     budget = config.train.micro_tokens

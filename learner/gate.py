@@ -26,15 +26,17 @@ class Band:
         return self.upper - self.lower
 
 
-def pair_band(hack_P: Tensor, clean_P: Tensor, upper_scale: float) -> Band:
-    """Band from cross-fitted scores of the pairs: lower = mean of the clean sides, but at least 0;
-    upper = lower + upper_scale * (mean of the hack sides - lower).
+def pair_band(hack_P: Tensor, clean_P: Tensor, upper_scale: float, *, at_least_0: bool = True) -> Band:
+    """Band from cross-fitted scores of the pairs: lower = mean of the clean sides, but (`at_least_0`) not below 0;
+    upper = lower + upper_scale * (mean of the hack sides - lower). Without the bound and with a scale of 1 it is the band of
+    the vGROUT write-up: from the mean of the clean sides to the mean of the hack sides.
 
     Why 0: a rollout sampled from the policy has an expected score gradient of zero, so live honest rollouts fall around
     0, while an authored clean side falls far below it by as much as the model finds it unlikely. Why a scale below 1: authored
     hacks are purer than live ones. Neither edge looks at a rollout.
     """
-    lower = max(0.0, clean_P.mean().item())
+    clean = clean_P.mean().item()
+    lower = max(0.0, clean) if at_least_0 else clean
     return Band(lower, lower + upper_scale * (hack_P.mean().item() - lower))
 
 
@@ -76,6 +78,11 @@ def label(score_G: Tensor, band: Band) -> list[GateLabel]:
     if lower > upper:
         lower = upper = (lower + upper) / 2
     return [GateLabel.CLEAN if s < lower else GateLabel.HACK if s > upper else GateLabel.MID for s in score_G.tolist()]
+
+
+def only_rewarded(labels: list[GateLabel], rewarded: list[bool]) -> list[GateLabel]:
+    """A hack label becomes clean where its rollout was not rewarded: a failure teaches no hack, whatever its score."""
+    return [GateLabel.CLEAN if x is GateLabel.HACK and not r else x for x, r in zip(labels, rewarded, strict=True)]
 
 
 def label_by_fractions(score_G: Tensor, fractions: tuple[float, ...]) -> list[GateLabel]:

@@ -18,7 +18,7 @@ from learner.frozen_base import FrozenBase
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
 from learner.model import load_model, load_tokenizer
-from learner.objective import advantages
+from learner.objective import above_mean, advantages
 from learner.optimizer import Optimizer, Step, learning_rate
 from learner.packing import logprobs_C, pack
 from learner.policy_gradient import ObjectiveSums, accumulate_gradients
@@ -28,7 +28,7 @@ from learner.vgrad import Side, tokenize_pairs
 from vgrout.config import Config
 from vgrout.files import sha256
 from vgrout.lora_ranks import BLOCKS
-from vgrout.records import AdapterVersion, Pair, Sample
+from vgrout.records import AdapterVersion, GateLabel, Pair, Sample
 
 
 class Learner:
@@ -88,24 +88,27 @@ class Learner:
         score_G = router.score(self.model, self.lora, samples, base, self.version)
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.
-        labels = router.label(score_G, self.version)
+        rewards, groups = [s.reward for s in samples], [s.group for s in samples]
+        labels = router.label(score_G, above_mean(rewards, groups), self.version)
 
         # 3. Advantages: reward minus baseline, group by group.
-        gained = advantages([s.reward for s in samples], [s.group for s in samples], labels, c.objective.baseline)
+        gained = advantages(rewards, groups, labels, c.objective.baseline, c.objective.normalise)
 
         references = [b.reference_N for b in base]
         fixed = fixed_terms(self.model, self.lora, c, samples, labels, references, self.team)
         sums, step = ObjectiveSums(), Step(learning_rate(c.optim, self.version, c.train.updates))
         for _ in range(c.objective.epochs):
             # 4. Gradients: of the clipped objective, every rollout under the masks of its label.
-            sums = accumulate_gradients(self.model, self.lora, c, samples, labels, gained.advantage_G, fixed, self.team)
+            sums = accumulate_gradients(self.model, self.lora, c, samples, labels, gained, fixed, self.team)
 
             # 5. Step: AdamW on both blocks.
             step = self.optimizer.step(step.lr)
         self.version += 1
 
         # 6. Report.
-        return report(samples, score_G, labels, gained, fixed.metrics(self.team), sums, step, router.refresh)
+        clean = [i for i, x in enumerate(labels) if x is GateLabel.CLEAN]
+        policy = fixed.metrics(self.team) | fixed.off_policy(clean, self.team)
+        return report(samples, score_G, labels, gained, policy, sums, step, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Compute ahead of `update` what only needs the frozen base: c-probes at the initial policy, and the KL reference.

@@ -22,8 +22,13 @@ class Advantages:
     skipped_G: Tensor
 
 
-def advantages(rewards: list[float], groups: list[int], labels: list[GateLabel], baseline: str) -> Advantages:
-    """reward - baseline, group by group.
+SIGMA_FLOOR = 1e-4  # added to a group's standard deviation, as TRL does
+
+
+def advantages(
+    rewards: list[float], groups: list[int], labels: list[GateLabel], baseline: str, normalise: str = "none"
+) -> Advantages:
+    """reward - baseline, group by group; with `sigma` over the group's standard deviation (of a sample, as in GRPO).
 
     `group`: the mean of the group. `unrouted`: a rollout that trains the deployed block (clean or mid) is compared with
     the mean of its group without the routed (hack) rollouts; a routed one with the mean of the whole group. Routed hacks
@@ -40,7 +45,17 @@ def advantages(rewards: list[float], groups: list[int], labels: list[GateLabel],
         advantage_G[rows] = reward_G[rows] - reward_G[rows].mean()
         if baseline == "unrouted" and kept:
             advantage_G[kept] = reward_G[kept] - reward_G[kept].mean()
+        if normalise == "sigma":
+            advantage_G[rows] /= reward_G[rows].std() + SIGMA_FLOOR
     return Advantages(advantage_G, skipped_G)
+
+
+def above_mean(rewards: list[float], groups: list[int]) -> list[bool]:
+    """Whether each reward is above the mean of its group."""
+    sums: dict[int, list[float]] = {}
+    for reward, group in zip(rewards, groups, strict=True):
+        sums.setdefault(group, []).append(reward)
+    return [reward > sum(sums[group]) / len(sums[group]) for reward, group in zip(rewards, groups, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,7 @@ class TokenTerms:
     reference_C: Tensor | None  # adapter off; None without KL
     weight_C: Tensor  # truncated importance weight of the policy that sampled it, without gradient
     advantage_C: Tensor  # its rollout's
+    kl_C: Tensor | None = None  # weight of its KL term; None: `kl` for all
 
 
 def loss(terms: TokenTerms, *, clip: float, kl: float, denominator: float) -> tuple[Tensor, Tensor]:
@@ -62,5 +78,6 @@ def loss(terms: TokenTerms, *, clip: float, kl: float, denominator: float) -> tu
     per_token_C = -torch.minimum(plain_C, clipped_C) * terms.weight_C
     if kl and terms.reference_C is not None:
         log_ratio_C = terms.reference_C - terms.logprob_C
-        per_token_C = per_token_C + kl * (torch.exp(log_ratio_C) - log_ratio_C - 1)
+        weight = kl if terms.kl_C is None else kl * terms.kl_C
+        per_token_C = per_token_C + weight * (torch.exp(log_ratio_C) - log_ratio_C - 1)
     return per_token_C.sum() / denominator, (plain_C > clipped_C).sum()

@@ -48,7 +48,7 @@ class Optimizer:
     def step(self, lr: float) -> Step:
         """Clip, decay, step, clear gradients. A gradient of zero changes nothing: no weight moves by momentum alone."""
         deployed, quarantine = self._norms()
-        norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.grad_clip).item()
+        norm = self._clip()
         if norm == 0:
             self.adam.zero_grad(set_to_none=True)
             return Step(lr)
@@ -62,6 +62,21 @@ class Optimizer:
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
         return Step(lr, norm, deployed, quarantine)
+
+    def _clip(self) -> float:
+        """Scale the gradient down to its bound, all of it or each block by itself; returns the norm over both before."""
+        bound = self.config.grad_clip
+        if self.config.clip_by == "adapter":
+            return torch.nn.utils.clip_grad_norm_(self.lora.parameters(), bound).item()
+        rank, square = self.lora.rank, 0.0
+        grads = [(m.a_SI.grad, m.b_OS.grad) for m in self.lora.modules.values()]
+        for block in (slice(None, rank), slice(rank, None)):  # deployed, quarantine
+            parts = [part for a, b in grads if a is not None and b is not None for part in (a[block], b[:, block])]
+            norm = torch.nn.utils.get_total_norm(parts).item()
+            square += norm**2
+            for part in parts:
+                part.mul_(min(1.0, bound / (norm + 1e-6)))  # 1e-6 as in torch's own clipping
+        return math.sqrt(square)
 
     def _norms(self) -> tuple[float, float]:
         """Norms of the deployed block's and of the quarantine's part of the gradient about to be applied."""

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from learner.data_parallel import Team
 from learner.fixed_terms import FixedTerms
 from learner.lora2r import ROUTED, Lora2r
-from learner.objective import TokenTerms, loss
+from learner.objective import Advantages, TokenTerms, loss
 from learner.packing import logprobs_C, pack
 from learner.work import micro_batches, units
 from vgrout.config import Config
@@ -31,11 +31,17 @@ class ObjectiveSums:
 
 
 def accumulate_gradients(
-    model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], advantage_G: Tensor,
+    model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel], gained: Advantages,
     fixed: FixedTerms, team: Team,
 ) -> ObjectiveSums:  # fmt: skip
     """Add the objective's gradient over all samples to the adapter, the same on every learner of the team."""
     objective, budget = config.objective, config.train.micro_tokens
+    tokens = sum(len(s.completion_ids) for s in samples)
+    denominator = tokens if objective.aggregate == "tokens" else len(samples) * config.rollout.max_new_tokens
+
+    def per_token(value_G: Tensor, rows: list[int], lengths: list[int]) -> Tensor:
+        return value_G[rows].repeat_interleave(torch.tensor(lengths)).to(lora.device)
+
     loss_sum = torch.zeros((), device=lora.device, dtype=torch.float64)
     clipped_sum = torch.zeros((), device=lora.device, dtype=torch.long)
     for label, rows in micro_batches(team.mine(units(samples, labels, budget)), budget):
@@ -54,9 +60,9 @@ def accumulate_gradients(
             old_C=joined(fixed.old),
             reference_C=joined(fixed.reference) if objective.kl else None,
             weight_C=joined(fixed.weight),
-            advantage_C=advantage_G[rows].repeat_interleave(torch.tensor(packing.lengths)).to(lora.device),
+            advantage_C=per_token(gained.advantage_G, rows, packing.lengths),
+            kl_C=per_token(~gained.skipped_G, rows, packing.lengths) if objective.kl_on == "varied" else None,
         )
-        denominator = len(samples) * config.rollout.max_new_tokens
         value, clipped = loss(terms, clip=objective.clip, kl=objective.kl, denominator=denominator)
         value.backward()
         loss_sum += value.detach()

@@ -1,8 +1,9 @@
 """The gate of one run over time: when v_grad and the band are refreshed, and the labels of every batch.
 
-Invariant: what labels a batch is v_grad and the band from the authored pairs (or Haar, or fractions by rank), and the
-batch's own c-probe scores. Refreshes happen at fixed updates, so a resumed run labels as the uninterrupted one.
-Shapes: G rollouts, M modules, R rank of one block.
+Invariant: what labels a batch is v_grad and the band from the authored pairs (or Haar, or fractions by rank), the
+batch's own c-probe scores and, with `route = "rewarded"`, the rewards that the learner sees anyway. Refreshes
+happen at fixed updates, so a resumed run labels as the uninterrupted one.
+Shapes: G rollouts, D directions, M modules, R rank of one block.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from transformers import PreTrainedModel
 from learner.cprobe import probe
 from learner.data_parallel import SOLO, Team
 from learner.frozen_base import FromBase
-from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band
+from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band
 from learner.lora2r import Lora2r
-from learner.vgrad import PairTokens, cross_fit, haar, probe_pairs, score, v_grad
-from vgrout.config import GateConfig, MatchedGate, PinnedGate, QuantileGate, ScoringGate
+from learner.vgrad import PairTokens, cross_fit, directions, haar, probe_pairs, score
+from vgrout.config import GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel, Sample
 
 
@@ -25,9 +26,10 @@ from vgrout.records import GateLabel, Sample
 class Refresh:
     """What the last refresh measured; recorded with every update."""
 
-    v_MR: Tensor
+    v_DMR: Tensor
     band: Band
     overlap: float  # mean cosine with the v_grad before this refresh; 1 at the first
+    separation: float  # mean cross-fitted score of the pairs' hack sides minus that of their clean sides; about 0 for Haar
 
 
 @dataclass
@@ -56,14 +58,15 @@ class Router:
         assert self.refresh is not None
         if config.probe_policy == "initial":
             cgrads = [b.cgrad_MR for b in base if b.cgrad_MR is not None]
-            return score(torch.stack(cgrads), self.refresh.v_MR)
+            return score(torch.stack(cgrads), self.refresh.v_DMR, config.score)
         mine = [s for s in samples if self.team.owns(s.group)]
-        scores = score(probe(model, lora, mine, initial=False, budget=self.micro_tokens), self.refresh.v_MR).tolist()
+        cgrad_GMR = probe(model, lora, mine, initial=False, budget=self.micro_tokens)
+        scores = score(cgrad_GMR, self.refresh.v_DMR, config.score).tolist()
         every = self.team.merged({s.rollout_id: value for s, value in zip(mine, scores, strict=True)})
         return torch.tensor([every[s.rollout_id] for s in samples])
 
-    def label(self, score_G: Tensor, update: int) -> list[GateLabel]:
-        """Gate labels of a batch that was scored."""
+    def label(self, score_G: Tensor, rewarded: list[bool], update: int) -> list[GateLabel]:
+        """Gate labels of a batch that was scored. `rewarded`: whether a rollout's reward is above the mean of its group."""
         config = self.config
         if isinstance(config, PinnedGate):
             return [config.pin] * len(score_G)
@@ -74,12 +77,17 @@ class Router:
         if isinstance(config, QuantileGate):
             self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)
             self.refresh.band = self.history.band(config.quantiles)
-        return label(score_G, self.refresh.band)
+        labels = label(score_G, self.refresh.band)
+        return only_rewarded(labels, rewarded) if config.route == "rewarded" else labels
 
     def _refreshed(self, model: PreTrainedModel, lora: Lora2r, config: ScoringGate) -> Refresh:
         probed = probe_pairs(model, lora, self.pairs, initial=config.probe_policy == "initial", budget=self.micro_tokens)
-        random = haar(len(lora.modules), lora.rank, self.seed) if isinstance(config, MatchedGate) else None
-        v_MR = v_grad(probed.hack_PMR, probed.clean_PMR) if random is None else random
-        overlap = 1.0 if self.refresh is None else (v_MR * self.refresh.v_MR).sum(-1).mean().item()
+        v_DMR, random = directions(probed, config.directions), None
+        if isinstance(config, MatchedGate):
+            v_DMR = random = haar(len(v_DMR), len(lora.modules), lora.rank, config.placebo_seed or self.seed)
+        overlap = 1.0 if self.refresh is None else (v_DMR * self.refresh.v_DMR).sum(-1).mean().item()
+        hack_P, clean_P = cross_fit(probed, random, config.directions, config.score)
         scale = 1.0 if isinstance(config, QuantileGate) else config.upper_scale  # a quantile gate's band is set in `label`
-        return Refresh(v_MR, pair_band(*cross_fit(probed, random), scale), overlap)
+        bounded = config.at_least_0 if isinstance(config, PairsGate) else True
+        band = pair_band(hack_P, clean_P, scale, at_least_0=bounded)
+        return Refresh(v_DMR, band, overlap, (hack_P.mean() - clean_P.mean()).item())

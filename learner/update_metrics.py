@@ -74,5 +74,6 @@ def gate_metrics(score_G: Tensor, labels: list[GateLabel], refresh: Refresh | No
         "gate/band_lower": refresh.band.lower,
         "gate/band_upper": refresh.band.upper,
         "gate/band_width": refresh.band.width,
+        "gate/band_separation": refresh.separation,
         "gate/v_overlap": refresh.overlap,
     }

@@ -2,7 +2,7 @@
 
 Invariant: the authored pairs are the only source of v_grad and of the pair band; no rollout's reward or audit enters.
 A pair is never scored with a v_grad that was fitted on it (cross-fitting), so the band is not inflated.
-Shapes: P pairs, M modules, R rank of one block.
+Shapes: P pairs, D directions, M modules, R rank of one block.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from learner.cprobe import probe
 from learner.lora2r import Lora2r
 from learner.model import encode_completion, encode_prompt
+from vgrout.config_gate import Directions, ScoreForm
 from vgrout.records import Pair
 from vgrout.seeds import stream
 
@@ -71,15 +72,31 @@ def v_grad(hack_PMR: Tensor, clean_PMR: Tensor) -> Tensor:
     return unit((hack_PMR - clean_PMR).mean(0))
 
 
-def haar(modules: int, rank: int, seed: int) -> Tensor:
-    """A Haar-random unit direction per module, [M, R]: the placebo for v_grad, of the same norm."""
+def directions(probed: PairProbe, kind: Directions) -> Tensor:
+    """v_DMR: `mean` has one direction over all pairs, `max_over_tags` one for each tag, in the order of their names."""
+    if kind == "mean":
+        return v_grad(probed.hack_PMR, probed.clean_PMR)[None]
+    return torch.stack([v_grad(probed.hack_PMR[rows], probed.clean_PMR[rows]) for rows in by_tag(probed.tags)])
+
+
+def haar(count: int, modules: int, rank: int, seed: int) -> Tensor:
+    """`count` Haar-random unit directions per module, [D, M, R]: the placebo for v_grad, of the same norm and number."""
     generator = torch.Generator().manual_seed(stream(seed, "haar"))
-    return unit(torch.randn(modules, rank, generator=generator))
+    return unit(torch.randn(count, modules, rank, generator=generator))
 
 
-def score(cgrad_GMR: Tensor, v_MR: Tensor) -> Tensor:
-    """Cosine of each rollout's c-probe with v, module by module, averaged over modules: [G]."""
-    return (unit(cgrad_GMR) * v_MR).sum(-1).mean(-1)
+def score(cgrad_GMR: Tensor, v_DMR: Tensor, form: ScoreForm = "cosine") -> Tensor:
+    """score_G: each rollout's c-probe against a direction, module by module, averaged over modules; the largest of D.
+
+    `cosine` compares directions alone; `dot` lets a rollout with a longer c-probe score higher.
+    """
+    side_GMR = unit(cgrad_GMR) if form == "cosine" else cgrad_GMR
+    return torch.stack([(side_GMR * v_MR).sum(-1).mean(-1) for v_MR in v_DMR]).amax(0)
+
+
+def by_tag(tags: tuple[str, ...]) -> list[list[int]]:
+    """Indices of the pairs of each tag, in the order of the tags' names."""
+    return [[i for i, tag in enumerate(tags) if tag == name] for name in sorted(set(tags))]
 
 
 def folds(tags: tuple[str, ...]) -> list[list[int]]:
@@ -87,21 +104,23 @@ def folds(tags: tuple[str, ...]) -> list[list[int]]:
 
     With a single tag, one fold per pair.
     """
-    names = sorted(set(tags))
-    if len(names) == 1:
+    if len(set(tags)) == 1:
         return [[i] for i in range(len(tags))]
-    return [[i for i, tag in enumerate(tags) if tag == name] for name in names]
+    return by_tag(tags)
 
 
-def cross_fit(probed: PairProbe, direction_MR: Tensor | None) -> tuple[Tensor, Tensor]:
+def cross_fit(
+    probed: PairProbe, random_DMR: Tensor | None, kind: Directions = "mean", form: ScoreForm = "cosine"
+) -> tuple[Tensor, Tensor]:
     """Scores of hack sides and clean sides, [P] each, no pair scored with a v_grad fitted on it.
 
-    `direction_MR` given (the placebo): it was fitted on nothing, so all pairs are scored with it.
+    `random_DMR` given (the placebo): it was fitted on nothing, so all pairs are scored with it.
     """
     hack_P, clean_P = torch.empty(len(probed.tags)), torch.empty(len(probed.tags))
     for fold in folds(probed.tags):
         kept = [i for i in range(len(probed.tags)) if i not in fold]
-        v_MR = v_grad(probed.hack_PMR[kept], probed.clean_PMR[kept]) if direction_MR is None else direction_MR
-        hack_P[fold] = score(probed.hack_PMR[fold], v_MR)
-        clean_P[fold] = score(probed.clean_PMR[fold], v_MR)
+        others = PairProbe(tuple(probed.tags[i] for i in kept), probed.hack_PMR[kept], probed.clean_PMR[kept])
+        v_DMR = directions(others, kind) if random_DMR is None else random_DMR
+        hack_P[fold] = score(probed.hack_PMR[fold], v_DMR, form)
+        clean_P[fold] = score(probed.clean_PMR[fold], v_DMR, form)
     return hack_P, clean_P

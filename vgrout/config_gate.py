@@ -13,6 +13,18 @@ from vgrout.fields import HUGE, STRICT, option
 from vgrout.records import GateLabel
 
 ProbePolicy = Literal["initial", "current"]
+Directions = Literal["mean", "max_over_tags"]
+ScoreForm = Literal["cosine", "dot"]
+Route = Literal["all", "rewarded"]
+DIRECTIONS = (
+    "mean: one direction, over all pairs; max_over_tags: one for each tag of the pairs, and a rollout's score is the largest. "
+    "A placebo has as many random ones."
+)
+SCORE = "cosine: of the c-probe with the direction; dot: their product, which grows with the length of the c-probe."
+ROUTE = (
+    "rewarded: a rollout above the band that was not paid more than the mean of its group counts as clean, since a failure "
+    "teaches no hack; all: it is routed like any other."
+)
 PROBE = (
     "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current one, whose score loses "
     "its meaning within some 20 updates (docs/results/tiny/tuning.md)."
@@ -50,6 +62,12 @@ class PairsGate:
         ge=0,
         le=10,
     )
+    at_least_0: bool = option(
+        True, "Whether the lower edge, the mean score of the pairs' clean sides, is raised to 0 where it is below."
+    )
+    route: Route = option("all", ROUTE)
+    directions: Directions = option("mean", DIRECTIONS)
+    score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
@@ -67,6 +85,9 @@ class QuantileGate:
         (0.2, 0.8), "The quantiles of the lower and of the upper edge.", min_length=2, max_length=2
     )
     half_life: float = option(2.0, "After how many updates a score weighs half.", unit="updates", gt=0, le=10_000)
+    route: Route = option("all", ROUTE)
+    directions: Directions = option("mean", DIRECTIONS)
+    score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
@@ -90,6 +111,9 @@ class MatchedGate:
         (), "Shares of clean, mid and hack of every update, where no run is named; none: a run must be named.", max_length=3
     )
     upper_scale: float = option(0.4, "As in rule = 'pairs', for the band that is logged; it decides no label here.", ge=0, le=10)
+    placebo_seed: int = option(0, "The seed of the random directions; 0: the run's own.", ge=0, le=2**63 - 1)
+    directions: Directions = option("mean", DIRECTIONS)
+    score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 

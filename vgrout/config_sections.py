@@ -84,7 +84,24 @@ class ObjectiveConfig:
     baseline: Literal["group", "unrouted"] = option(
         "group", "What is subtracted from a reward: the group's mean, or, for clean and mid, the mean without routed rollouts."
     )
+    normalise: Literal["none", "sigma"] = option(
+        "none", "sigma: divide an advantage by the standard deviation of its group's rewards (GRPO); none: leave it (Dr.GRPO)."
+    )
+    aggregate: Literal["constant", "tokens"] = option(
+        "constant",
+        "What the sum over tokens is divided by: rollouts times rollout.max_new_tokens (Dr.GRPO), or the batch's completion "
+        "tokens (DAPO's token mean).",
+    )
     kl: float = option(0.0, "Weight of the k3 term towards the frozen start; 0: none.", ge=0, le=1000)
+    kl_on: Literal["all", "varied"] = option(
+        "all", "varied: the k3 term leaves out groups whose rewards do not vary, which then have no gradient at all."
+    )
+    ratio: Literal["sampler", "trained"] = option(
+        "sampler",
+        "Which policy's probability is weighed against the engine's, capped at importance_cap. sampler: the policy that wrote "
+        "the rollout, as the learner computes it; trained: the policy that the rollout's label trains, which makes another "
+        "policy's rollouts off-policy data.",
+    )
     clip: float = option(0.2, "PPO's epsilon.", gt=0, le=10)
     importance_cap: float = option(
         2.0, "Upper bound of the per-token weight of the learner's policy over the engine's.", ge=1, le=1e6
@@ -103,6 +120,9 @@ class OptimConfig:
     warmup: int = option(10, "Updates over which the learning rate rises.", unit="updates", ge=0, le=HUGE)
     weight_decay: float = option(0.0, "Pull of A and B towards their start A0 and B0, per unit of learning rate.", ge=0, le=1)
     grad_clip: float = option(1.0, "Largest norm of the gradient; a large number clips nothing.", gt=0, le=1e12)
+    clip_by: Literal["adapter", "block"] = option(
+        "adapter", "Whether grad_clip bounds the norm over both blocks, or that of each block by itself."
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,6 +16,7 @@ from learner.data_parallel import SOLO
 from learner.fixed_terms import fixed_terms
 from learner.frozen_base import FrozenBase
 from learner.lora2r import Lora2r
+from learner.objective import Advantages
 from learner.policy_gradient import accumulate_gradients
 from vgrout.config import load
 from vgrout.records import Author, GateLabel, Sample, Sampling
@@ -66,12 +67,13 @@ def batches(draw):
     return samples, labels, torch.tensor(advantage, dtype=torch.float32)
 
 
-def fast_gradients(model, lora, config, samples, labels, advantage_G):
+def fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G=None):
     """(loss, gradients, cgrad_GMR) of the learner's own passes."""
+    skipped_G = torch.zeros(len(samples), dtype=torch.bool) if skipped_G is None else skipped_G
     frozen = FrozenBase(model, lora, True, config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens)
     base = frozen.take(samples)
     fixed = fixed_terms(model, lora, config, samples, labels, [b.reference_N for b in base], SOLO)
-    sums = accumulate_gradients(model, lora, config, samples, labels, advantage_G, fixed, SOLO)
+    sums = accumulate_gradients(model, lora, config, samples, labels, Advantages(advantage_G, skipped_G), fixed, SOLO)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in lora.parameters()]
     return sums.loss, gradients, torch.stack([b.cgrad_MR for b in base])
 
@@ -82,32 +84,36 @@ def relative(found, expected):
     return (gap / sum(e.double().square().sum() for e in expected).clamp_min(1e-30)).sqrt().item()
 
 
-def config_of(kl, temperature, budget):
-    sets = [f"objective.kl={kl}", f"rollout.temperature={temperature}", f"train.micro_tokens={budget}"]
+def config_of(kl, temperature, budget, *sets):
+    sets = [f"objective.kl={kl}", f"rollout.temperature={temperature}", f"train.micro_tokens={budget}", *sets]
     return load(Path("configs/tiny.toml"), arm="routev", sets=sets)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("ratio", ["sampler", "trained"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     batches(), st.sampled_from(list(KINDS)), st.sampled_from([(2, 1), (4, 2), (2, 2)]), st.sampled_from([16, 24]),
     st.integers(1, 2), st.sampled_from([2, 12]), st.integers(0, 99), st.booleans(), st.sampled_from([0.0, 0.2]),
-    st.sampled_from([1.0, 0.7]), st.sampled_from([12, 60, 4096]),
+    st.sampled_from([1.0, 0.7]), st.sampled_from([12, 60, 4096]), st.booleans(),
 )  # fmt: skip
 def test_gradients_equal_the_multi_pass_reference(
-    batch, kind, heads, hidden, layers, rank, seed, quarantine, kl, temperature, budget
+    ratio, batch, kind, heads, hidden, layers, rank, seed, quarantine, kl, temperature, budget, whole
 ):
     samples, labels, advantage_G = batch
     plain = random_model(kind, *heads, layers, hidden, seed)
     model = copy.deepcopy(plain)
     model.set_attn_implementation(packed_attention.NAME)
     lora = moved(model, rank, seed, quarantine=quarantine)
-    config = config_of(kl, temperature, budget)
-    loss, gradients, cgrad_GMR = fast_gradients(model, lora, config, samples, labels, advantage_G)
+    other = [] if whole else ["objective.aggregate=tokens", "objective.kl_on=varied"]
+    config = config_of(kl, temperature, budget, f"objective.ratio={ratio}", *other)
+    skipped_G = advantage_G == 0
+    loss, gradients, cgrad_GMR = fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G)
     reference = MultiPass(plain, lora.factors(), rank)
-    denominator = len(samples) * config.rollout.max_new_tokens
+    rows, tokens = len(samples) * config.rollout.max_new_tokens, sum(len(s.completion_ids) for s in samples)
     expected_loss, expected = reference.gradients(
-        samples, labels, advantage_G, kl=kl, clip=0.2, cap=2.0, temperature=temperature, denominator=denominator
-    )
+        samples, labels, advantage_G, kl=kl, clip=0.2, cap=2.0, temperature=temperature, denominator=rows if whole else tokens,
+        trained=ratio == "trained", varied_G=None if whole else ~skipped_G,
+    )  # fmt: skip
     assert loss == pytest.approx(expected_loss, rel=1e-4, abs=1e-6)
     if sum(e.abs().sum() for e in expected) > 1e-4:
         assert relative(gradients, expected) <= 1e-5

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.gate import Band, ScoreHistory, label, label_by_fractions, pair_band, weighted_quantile
+from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band, weighted_quantile
 from vgrout.records import GateLabel
 
 scores = st.floats(-1, 1, width=32)
@@ -71,3 +71,14 @@ def test_pair_band_by_hand():
 def test_unlikely_clean_sides_do_not_pull_the_lower_edge_below_zero():
     band = pair_band(torch.tensor([0.1]), torch.tensor([-0.3]), upper_scale=0.5)
     assert (band.lower, band.upper) == (0.0, pytest.approx(0.05))
+
+
+def test_without_the_bound_the_band_goes_from_the_mean_of_the_clean_to_the_mean_of_the_hack_sides():
+    hack, clean = torch.tensor([0.1, 0.3]), torch.tensor([-0.3, -0.1])
+    band = pair_band(hack, clean, upper_scale=1.0, at_least_0=False)
+    assert (band.lower, band.upper) == (pytest.approx(-0.2), pytest.approx(0.2))
+
+
+def test_a_failure_is_not_routed_where_only_rewarded_rollouts_are():
+    labels = [GateLabel.HACK, GateLabel.HACK, GateLabel.MID, GateLabel.CLEAN]
+    assert only_rewarded(labels, [True, False, False, False]) == [GateLabel.HACK, GateLabel.CLEAN, GateLabel.MID, GateLabel.CLEAN]

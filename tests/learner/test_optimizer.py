@@ -60,3 +60,18 @@ def test_a_gradient_of_zero_moves_nothing_though_there_is_momentum_and_decay(tra
         optimizer.step(lr=0.1)
         same = [torch.equal(p, was) for p, was in zip(lora.parameters(), before, strict=True)]
         assert all(same) if fill == 0 else not any(same)
+
+
+def test_each_block_is_clipped_by_itself(trained):
+    """A quarantine with a hundred times the gradient does not shrink the deployed block's step."""
+    _, lora = trained
+    optimizer, r = Optimizer(lora, OptimConfig(grad_clip=1.0, clip_by="block")), lora.rank
+    for m in lora.modules.values():
+        m.a_SI.grad, m.b_OS.grad = torch.full_like(m.a_SI, 100.0), torch.full_like(m.b_OS, 100.0)
+        m.a_SI.grad[:r], m.b_OS.grad[:, :r] = 1e-4, 1e-4
+    norm = sum(p.grad.square().sum() for p in lora.parameters()).sqrt().item()
+    assert optimizer._clip() == pytest.approx(norm, rel=1e-5)
+    deployed = [part for m in lora.modules.values() for part in (m.a_SI.grad[:r], m.b_OS.grad[:, :r])]
+    quarantine = [part for m in lora.modules.values() for part in (m.a_SI.grad[r:], m.b_OS.grad[:, r:])]
+    assert all(torch.equal(part, torch.full_like(part, 1e-4)) for part in deployed)
+    assert sum(part.square().sum() for part in quarantine).sqrt().item() == pytest.approx(1.0, rel=1e-4)

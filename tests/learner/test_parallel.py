@@ -42,7 +42,7 @@ def work(rank, size, address, arm, sets, folder):
     if size > 1:
         learner.join(rank, size, address)
     results = [learner.update(samples(learner.router.pairs, seed)) for seed in (1, 2)]
-    v = learner.router.refresh.v_MR if learner.router.refresh else None
+    v = learner.router.refresh.v_DMR if learner.router.refresh else None
     moved = [(f.a_SI - f.a0_SI, f.b_OS - f.b0_OS) for f in learner.lora.factors().values()]
     torch.save(
         {"metrics": [r.metrics for r in results], "gated": [r.gated for r in results], "v": v, "moved": moved},

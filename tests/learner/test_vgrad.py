@@ -2,7 +2,7 @@
 
 import torch
 
-from learner.vgrad import PairProbe, cross_fit, folds, haar, score, unit, v_grad
+from learner.vgrad import PairProbe, by_tag, cross_fit, directions, folds, haar, score, unit, v_grad
 
 
 def random_probe(tags, signal=0.0, seed=0):
@@ -23,9 +23,45 @@ def test_v_grad_is_the_unit_mean_difference_per_module():
 
 def test_score_is_the_mean_cosine_over_modules():
     probed = random_probe(["a"] * 2)
-    v = haar(6, 16, seed=1)
-    expected = torch.nn.functional.cosine_similarity(probed.hack_PMR, v[None], dim=-1).mean(-1)
+    v = haar(1, 6, 16, seed=1)
+    expected = torch.nn.functional.cosine_similarity(probed.hack_PMR, v, dim=-1).mean(-1)
     torch.testing.assert_close(score(probed.hack_PMR, v), expected)
+
+
+def test_with_several_directions_the_largest_counts():
+    probed = random_probe(["a"] * 5)
+    v = haar(3, 6, 16, seed=1)
+    alone = torch.stack([score(probed.hack_PMR, one[None]) for one in v])
+    assert torch.equal(score(probed.hack_PMR, v), alone.max(0).values)
+
+
+def test_a_dot_grows_with_the_length_of_the_c_probe_and_a_cosine_does_not():
+    probed, v = random_probe(["a"] * 3), haar(1, 6, 16, seed=1)
+    torch.testing.assert_close(score(3 * probed.hack_PMR, v, "dot"), 3 * score(probed.hack_PMR, v, "dot"))
+    torch.testing.assert_close(score(3 * probed.hack_PMR, v), score(probed.hack_PMR, v))
+    torch.testing.assert_close(score(unit(probed.hack_PMR), v, "dot"), score(probed.hack_PMR, v))
+
+
+def test_one_direction_for_each_tag_is_fitted_on_its_pairs_alone():
+    probed = random_probe(["y", "x", "y"])
+    assert by_tag(probed.tags) == [[1], [0, 2]]
+    v = directions(probed, "max_over_tags")
+    assert torch.equal(v[0], unit(probed.hack_PMR[1] - probed.clean_PMR[1]))
+    assert torch.equal(v[1], v_grad(probed.hack_PMR[[0, 2]], probed.clean_PMR[[0, 2]]))
+    assert torch.equal(directions(probed, "mean"), v_grad(probed.hack_PMR, probed.clean_PMR)[None])
+
+
+def test_cross_fitting_over_tags_leaves_the_direction_of_the_own_tag_out():
+    """A signal that one tag alone has must not show in its own cross-fitted scores."""
+    g = torch.Generator().manual_seed(0)
+    tags = ("x", "y") * 8
+    signal = torch.zeros(16, 6, 16)
+    signal[0::2] = 5 * torch.randn(6, 16, generator=g)
+    probed = PairProbe(tags, torch.randn(16, 6, 16, generator=g) + signal, torch.randn(16, 6, 16, generator=g))
+    inside = score(probed.hack_PMR, directions(probed, "max_over_tags"))
+    outside, _ = cross_fit(probed, None, "max_over_tags")
+    assert inside[0::2].mean() > 0.8
+    assert abs(outside[0::2].mean()) < 0.2
 
 
 def test_a_fold_is_a_tag_or_with_one_tag_a_pair():
@@ -40,7 +76,7 @@ def test_no_pair_is_scored_with_a_v_grad_fitted_on_it():
     hack, clean = cross_fit(probed, None)
     for fold in folds(tuple(tags)):
         kept = [i for i in range(4) if i not in fold]
-        v = v_grad(probed.hack_PMR[kept], probed.clean_PMR[kept])
+        v = v_grad(probed.hack_PMR[kept], probed.clean_PMR[kept])[None]
         torch.testing.assert_close(hack[fold], score(probed.hack_PMR[fold], v))
         torch.testing.assert_close(clean[fold], score(probed.clean_PMR[fold], v))
 
@@ -50,7 +86,7 @@ def test_cross_fitting_removes_the_inflation_on_noise():
     inside, outside = [], []
     for seed in range(20):
         probed = random_probe(["a"] * 6, seed=seed)
-        v = v_grad(probed.hack_PMR, probed.clean_PMR)
+        v = v_grad(probed.hack_PMR, probed.clean_PMR)[None]
         inside.append((score(probed.hack_PMR, v) - score(probed.clean_PMR, v)).mean())
         hack, clean = cross_fit(probed, None)
         outside.append((hack - clean).mean())
@@ -59,9 +95,11 @@ def test_cross_fitting_removes_the_inflation_on_noise():
 
 
 def test_haar_has_v_grads_norm_no_band_and_follows_its_seed():
-    v = haar(28, 64, seed=3)
-    torch.testing.assert_close(v.norm(dim=-1), torch.ones(28))
-    assert torch.equal(v, haar(28, 64, seed=3)) and not torch.equal(v, haar(28, 64, seed=4))
+    v = haar(1, 28, 64, seed=3)
+    torch.testing.assert_close(v.norm(dim=-1), torch.ones(1, 28))
+    assert torch.equal(v, haar(1, 28, 64, seed=3))
+    assert not torch.equal(v, haar(1, 28, 64, seed=4))
+    assert haar(5, 28, 64, seed=3).shape == (5, 28, 64)
     g = torch.Generator().manual_seed(0)
     shift = unit(torch.randn(28, 64, generator=g)) * 4
     probed = PairProbe(("a",) * 24, torch.randn(24, 28, 64, generator=g) + shift, torch.randn(24, 28, 64, generator=g))
