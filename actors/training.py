@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from actors.ray_cluster.calls import finish
 from actors.ray_cluster.workers import Workers, start_workers
 from actors.rollouts.dataset import Dataset, canary_of, data_digests, load_dataset
 from actors.rollouts.recorder import Recorder
+from actors.sinks import trackers
 from actors.sync_driver import Driver, restore
 from learner.base_files import base_digests
 from learner.checkpoint import read_adapter
@@ -41,12 +42,19 @@ ORDER_GROUPS = 256  # groups whose problem and seeds are part of run.json's orde
 
 
 def train(
-    config: Config, out: Path | None, resume: Path | None = None, *, curve: bool = False, accept_changes: bool = False
+    config: Config,
+    out: Path | None,
+    resume: Path | None = None,
+    *,
+    curve: bool = False,
+    accept_changes: bool = False,
+    log: Sequence[str] = (),
 ) -> RunDir:
     """Train `config` into a new run directory, or go on with `resume` from its last whole checkpoint.
 
     With `curve`, the same engines then score its checkpoints on the test split (eval_curve.jsonl). A resumed run must be made
     of what it was begun with (vgrout/ingredients.py); `accept_changes` goes on with what is here, and leaves a trace.
+    `log`: trackers beside metrics.jsonl (actors/sinks.py).
 
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
@@ -61,7 +69,7 @@ def train(
         if resume is not None:
             check_made_of(run, config, dataset, accept_changes)
             resumed_config.record(run, config)
-        with _stops_name(run, curve):
+        with _stops_name(run, curve), trackers(run, log):
             _train(config, dataset, fractions, run, resume is not None, curve)
     finally:
         run.release()

@@ -20,7 +20,7 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vgrout import metric_names
@@ -43,6 +43,7 @@ class RunDir:
         self.path = path
         self._lock: RunLock | None = None
         self._made: list[Path] = []
+        self.listeners: list[Callable[[Row], object]] = []  # each is given every line of metrics that is recorded
 
     @classmethod
     def create(cls, path: Path | None, config: Config, facts: Row) -> "RunDir":

@@ -84,6 +84,8 @@ class Recorder:
         self.run.append("rollouts.jsonl", rows)
         self.run.append("audits.jsonl", [{"update": update, **vars(a)} for a in batch.audits])
         self.run.append("metrics.jsonl", [metrics])
+        for listen in self.run.listeners:
+            listen(metrics)
         gap, limit = metrics.get("mismatch/kl", 0.0), self.config.runtime.mismatch_limit
         if gap > limit:
             raise RunStopped(

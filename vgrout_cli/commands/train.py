@@ -7,6 +7,7 @@ from pathlib import Path
 
 from actors.planning.dry_run import make_plan, render
 from actors.ray_cluster.environment import prepare
+from actors.sinks import SINKS, chosen
 from vgrout import resumed_config
 from vgrout.config import Config, load
 from vgrout.errors import UserError
@@ -30,6 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-changes", action="store_true", help="with --resume: go on though data or base changed; noted in run.json"
     )
+    parser.add_argument(
+        "--log", action="append", choices=[*SINKS, "none"],
+        help="also write the metrics there (repeatable; default: tensorboard where that package is installed)",
+    )  # fmt: skip
     parser.add_argument("--eval-curve", action="store_true", help="score the checkpoints on the test split when trained")
 
 
@@ -55,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
         return 0
+    log = chosen(args.log)
     prepare(config)
     from actors.training import train
     from vgrout.signals import AtOnce, Interrupted, RunStopped
 
     try:
-        done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes)
+        done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes, log=log)
     except Interrupted as stop:
         print(f"vgrout: stopped by {stop}; go on with: {stop.resume_command}", file=sys.stderr)
         return 128 + stop.signum
