@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,10 +124,30 @@ def test_the_recorded_calibration_is_the_promised_one():
     within_calibration(DIGESTS["calibration"])
 
 
-@pytest.mark.slow
+@pytest.mark.rebuild
 def test_a_rebuild_from_the_seed_is_calibrated(tmp_path):
-    """Bits differ between processors; what must hold everywhere is what the base can do."""
+    """Bits differ between processors; what must hold everywhere is what the base can do. After a change of the tiny world:
+    `pytest -m rebuild`."""
     assert main(["tiny", "build", "--out", str(tmp_path / "tiny")]) == 0
     rebuilt = json.loads((tmp_path / "tiny" / "DIGESTS.json").read_text())
     assert all(rebuilt["sha256"][f"{n}.jsonl"] == DIGESTS["sha256"][f"{n}.jsonl"] for n in ("train", "test", "pairs"))
     within_calibration(rebuilt["calibration"])
+
+
+@pytest.mark.slow
+def test_a_short_build_is_whole_and_its_bytes_follow_from_the_seed(tmp_path, monkeypatch):
+    from learner import tiny_model
+    from sandbox.tiny.bank import problems
+
+    few = {part: problems(DIGESTS["seed"], part)[:8] for part in ("train", "test")}
+    monkeypatch.setattr(tiny_bank, "problems", lambda seed, part: few[part])
+    monkeypatch.setattr(tiny_model, "Sft", partial(tiny_model.Sft, steps=6, batch=8))
+    for name in ("one", "two"):
+        assert main(["tiny", "build", "--out", str(tmp_path / name)]) == 0
+    one, two = (json.loads((tmp_path / name / "DIGESTS.json").read_text()) for name in ("one", "two"))
+    assert one == two
+    assert {name: file_sha256(tmp_path / "one" / name) for name in one["sha256"]} == one["sha256"]
+    assert one["sha256"]["pairs.jsonl"] == DIGESTS["sha256"]["pairs.jsonl"]
+    names = {file.relative_to(tmp_path / "one").as_posix() for file in (tmp_path / "one").rglob("*") if file.is_file()}
+    assert names == {*one["sha256"], "DIGESTS.json"} == {*DIGESTS["sha256"], "DIGESTS.json"}
+    assert one["calibration"]["0.7"]["all"]["n"] == 8 * len(LOOPHOLES) * 2
