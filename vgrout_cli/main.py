@@ -28,6 +28,7 @@ from vgrout_cli.commands import doctor as doctor_command
 from vgrout_cli.commands import eval as eval_command
 from vgrout_cli.commands import eval_curve as eval_curve_command
 from vgrout_cli.commands import export as export_command
+from vgrout_cli.commands import export_rollouts as export_rollouts_command
 from vgrout_cli.commands import fetch as fetch_command
 from vgrout_cli.commands import grade as grade_command
 from vgrout_cli.commands import list as list_command
@@ -50,6 +51,7 @@ COMMANDS = {
     "eval-curve": (eval_curve_command, "score all checkpoints of runs, or the monitoring subset, or novel markers"),
     "monitor": (monitor_command, "freeze the monitoring subset of the test split"),
     "export": (export_command, "write a checkpoint as a standard PEFT folder"),
+    "export-rollouts": (export_rollouts_command, "write the rollouts of runs as one Parquet table"),
     "fetch": (fetch_command, "copy a run's deploy export and metrics to this machine"),
     "grade": (grade_command, "grade completions from a JSON Lines file"),
     "data": (data_command, "check problem files"),

@@ -4,7 +4,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "first steps": ("demo", "doctor", "accept"),
     "train": ("train", "suite", "simulate", "arms", "config"),
     "measure and look": ("eval", "eval-curve", "monitor", "report", "view", "list", "compare", "watch"),
-    "take away": ("export", "fetch"),
+    "take away": ("export", "export-rollouts", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
 }
 
@@ -36,6 +36,10 @@ ABOUT: dict[str, str] = {
         "that the base solves and problems that it fails in the proportion of the whole split. Nothing is drawn at random."
     ),
     "export": "Write a checkpoint's deployed block (or, on request, both blocks) as a PEFT folder that vLLM and PEFT load.",
+    "export-rollouts": (
+        "Write the rollouts of runs as one Parquet table for pandas, datasets, Polars or DuckDB; with --audits also what is "
+        "really true of each. Needs pyarrow. docs/reference/rollouts-table.md explains the columns."
+    ),
     "fetch": "Copy a run's deploy export and metrics to this machine, from a shared path or from a node of a Ray cluster.",
     "grade": (
         "Grade a file of completions in the sandbox and write one verdict line for each, in order. "
