@@ -18,6 +18,7 @@ ELSEWHERE = {
     "vgrout suite": "tests/vgrout_cli/test_suite.py",
     "vgrout report out/suites": "tests/vgrout_cli/test_report.py",
     "vgrout view": "tests/vgrout_cli/test_view.py",
+    "vgrout export-rollouts": "tests/vgrout_cli/test_export_rollouts.py",
     "vgrout list": "tests/vgrout_cli/test_terminal.py",
     "vgrout watch": "tests/vgrout_cli/test_terminal.py",
     "vllm serve": "tests/actors/test_export_served.py",
@@ -26,7 +27,7 @@ ELSEWHERE = {
     "ray ": "tests/actors/test_job.py::test_train_as_a_submitted_job",
 }
 QUICK = ("vgrout doctor", "vgrout data ", "vgrout simulate", "vgrout train configs/qwen3-4b.toml --dry-run")
-CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export", "vgrout report out/my-run")
+CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export out", "vgrout report out/my-run")
 GRADE = "vgrout grade "
 
 
