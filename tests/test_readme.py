@@ -27,7 +27,7 @@ ELSEWHERE = {
     "ray ": "tests/actors/test_job.py::test_train_as_a_submitted_job",
 }
 QUICK = ("vgrout doctor", "vgrout data ", "vgrout simulate", "vgrout train configs/qwen3-4b.toml --dry-run")
-CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export out", "vgrout report out/my-run")
+CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export out", "vgrout report out/my")
 GRADE = "vgrout grade "
 
 

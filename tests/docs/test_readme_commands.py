@@ -22,7 +22,7 @@ SMALL = [
     "runtime.backend=local",
 ]
 QUICK = ("vgrout doctor", "vgrout data ", "vgrout simulate", "vgrout train configs/qwen3-4b.toml --dry-run")
-CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export out", "vgrout report out/my-run")
+CHAIN = ("vgrout train configs/tiny.toml", "vgrout train --resume", "vgrout eval", "vgrout export out", "vgrout report out/my")
 GRADE = "vgrout grade "
 
 
