@@ -1,7 +1,7 @@
 """The environment: problems, prompts, four deliberate loopholes, a strict oracle and the jail that model-written code runs in.
 
-For other libraries (docs/interop.md): `from sandbox import Grader, GradeJob, Mode, load_problems, render`. A name is imported when
-it is first asked for, so that the process which runs model-written code has none of them.
+For other libraries (docs/interop.md): `from sandbox import Grader, GradeJob, Mode, load_problems, render`. A name is imported
+when it is first asked for, so that the process which runs model-written code has none of them.
 """
 
 TYPE_CHECKING = False  # as typing's, which would be one more module in that process
