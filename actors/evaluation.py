@@ -16,8 +16,6 @@ from actors.ray_cluster.workers import Workers, start_workers
 from actors.rollouts.dataset import Dataset, load_dataset
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
-from learner.checkpoint import read_adapter
-from learner.export import both_exports
 from sandbox.problems import novel_markers as novel
 from vgrout import ingredients
 from vgrout.config import Config
@@ -36,6 +34,9 @@ AT_ONCE = 4  # versions that the engines of an evaluation serve side by side
 
 def published(path: Path, config: Config) -> AdapterVersion:
     """The AdapterVersion that the learner published when it wrote this `train.safetensors`."""
+    from learner.checkpoint import read_adapter
+    from learner.export import both_exports
+
     factors, about = read_adapter(path)
     train, deploy = both_exports(factors, about["rank"], config.lora.deployed_blocks)
     return AdapterVersion(
@@ -198,6 +199,8 @@ def _existing(run: RunDir, version: int, exam: Exam, key: str) -> Row | None:
     if not place.is_file():
         return None
     record = json.loads(place.read_text())
+    from learner.checkpoint import read_adapter
+
     _, about = read_adapter(run.checkpoint(version) / "train.safetensors")
     same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record.get("questions") == key
     return record if same else None

@@ -25,15 +25,15 @@ from actors.rollouts.recorder import Recorder
 from actors.sinks import trackers
 from actors.sync_driver import Driver, restore
 from learner.base_files import base_digests
-from learner.checkpoint import read_adapter
-from learner.export import adapter_config, peft_bytes, write_peft
-from learner.model import check_model_path
+from learner.peft_folder import adapter_config, write_peft
+from learner.tokenizer import check_model_path
 from vgrout import ingredients, resumed_config, template_date
 from vgrout.config import Config, MatchedGate
 from vgrout.errors import UserError
 from vgrout.files import sha256, write_whole
 from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
+from vgrout.records import AdapterVersion
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 from vgrout.signals import AtOnce, Interrupted, RunStopped
@@ -109,7 +109,7 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         first, past = _begin(config, run, resumed, workers, dataset_facts(config, dataset))
         print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
         _drive(config, dataset, workers, run, first, past)
-        finalize(run, config)
+        finalize(run, config, finish(workers.learner.publish()))
         if curve:
             write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
     except OSError as error:
@@ -201,12 +201,18 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
     return [tuple(row.get(f"gate/share_{label}", share) for label, share in absent.items()) for row in rows]
 
 
-def finalize(run: RunDir, config: Config) -> None:
-    """Write `train.safetensors` and the deploy export of the last checkpoint into the run's root."""
+def finalize(run: RunDir, config: Config, published: AdapterVersion | None = None) -> None:
+    """Write `train.safetensors` and the deploy export of the last checkpoint into the run's root.
+
+    `published`: that version as its learner has published it. Its file is the export; torch is then not needed.
+    """
     folder = run.checkpoint(run.checkpoints()[-1])
     write_whole(run.path / "train.safetensors", (folder / "train.safetensors").read_bytes())
     shutil.rmtree(run.path / "deploy", ignore_errors=True)  # of this run's own earlier end, before it was resumed
-    export(run, config, run.checkpoints()[-1], "deploy", run.path / "deploy")
+    if published is None or published.version != run.checkpoints()[-1]:
+        export(run, config, run.checkpoints()[-1], "deploy", run.path / "deploy")
+    else:
+        _write_export(run, config, published.version, "deploy", run.path / "deploy", "fp32", published.deploy, published.digest)
 
 
 def export(run: RunDir, config: Config, version: int, block: str, out: Path, dtype: str = "fp32") -> Path:
@@ -214,10 +220,23 @@ def export(run: RunDir, config: Config, version: int, block: str, out: Path, dty
     if version not in run.checkpoints():
         known = ", ".join(map(str, run.checkpoints())) or "none"
         raise UserError("--checkpoint", str(version), f"one of the run's checkpoints ({known})")
+    from learner.checkpoint import read_adapter
+    from learner.export import peft_bytes
+
     factors, about = read_adapter(run.checkpoint(version) / "train.safetensors")
-    blocks = BLOCKS if block == "train" else config.lora.deployed_blocks
-    tensors = peft_bytes(factors, about["rank"], blocks, dtype)
-    write_peft(out, tensors, adapter_config(config.model.path, export_rank(about["rank"], blocks), config.lora.targets))
+    tensors = peft_bytes(factors, about["rank"], _blocks(config, block), dtype)
+    return _write_export(run, config, version, block, out, dtype, tensors, about["digest"])
+
+
+def _blocks(config: Config, block: str) -> int:
+    return BLOCKS if block == "train" else config.lora.deployed_blocks
+
+
+def _write_export(
+    run: RunDir, config: Config, version: int, block: str, out: Path, dtype: str, tensors: bytes, digest: str
+) -> Path:
+    rank = export_rank(config.lora.rank, _blocks(config, block))
+    write_peft(out, tensors, adapter_config(config.model.path, rank, config.lora.targets))
     record = {
         "run": run.path.name,
         "arm": config.arm,
@@ -226,10 +245,10 @@ def export(run: RunDir, config: Config, version: int, block: str, out: Path, dty
         "block": block,
         "dtype": dtype,
         "base_model": config.model.path,
-        "digest": about["digest"],
+        "digest": digest,
         "sha256": sha256(tensors),
         "commit": run.about()["commit"],
     }
     write_whole(out / "vgrout.json", json.dumps(record, indent=2) + "\n")
-    write_whole(out / "README.md", model_card(record, run.evaluation(version), export_rank(about["rank"], blocks)))
+    write_whole(out / "README.md", model_card(record, run.evaluation(version), rank))
     return out

@@ -25,10 +25,12 @@ os.environ.update({name: os.environ.get(name, value) for name, value in CPU_ENGI
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from learner.export import adapter_config, peft_bytes, write_peft
+from learner.export import peft_bytes
 from learner.learner import Learner
 from learner.lora2r import Policy
-from learner.model import collate, encode_prompt, gather, load_model, logprobs_GT
+from learner.model import collate, gather, load_model, logprobs_GT
+from learner.peft_folder import adapter_config, write_peft
+from learner.tokenizer import encode_prompt
 from vgrout import pairs
 from vgrout.config import PROJECTIONS, Config, load
 from vgrout.errors import UserError

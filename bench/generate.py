@@ -56,7 +56,8 @@ def hugging_face(config: Config, version: AdapterVersion) -> Iterator[Callable[[
     from peft import PeftModel
 
     from actors.engines.exports import write_exports
-    from learner.model import load_model, load_tokenizer
+    from learner.model import load_model
+    from learner.tokenizer import load_tokenizer
 
     folder = Path(tempfile.mkdtemp(prefix="vgrout-bench-"))
     model: Any = None
@@ -97,7 +98,7 @@ def measure(rounds: int, short: bool) -> list[Series]:
     for name, value in CPU_ENGINE.items():
         os.environ.setdefault(name, value)
     from learner.learner import Learner
-    from learner.model import encode_prompt
+    from learner.tokenizer import encode_prompt
 
     config = load(ROOT / "configs/tiny.toml", arm="routev", sets=["runtime.backend=local"])
     authored = pairs.load(ROOT / "configs/tiny/pairs.jsonl")

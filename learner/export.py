@@ -5,16 +5,11 @@ Invariant: the export of a block is `[B-B0 | B0] [A ; A-A0]` with alpha = rank, 
 Shapes: I, O features; R rank of one block.
 """
 
-import json
-from pathlib import Path
-
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from learner.lora2r import Factors
-from vgrout.errors import UserError
-from vgrout.files import write_json, write_whole
 from vgrout.lora_ranks import BLOCKS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -49,29 +44,3 @@ def both_exports(factors: dict[str, Factors], rank: int, deployed_blocks: int) -
     """The files of the train and the deploy export; one object where the arm deploys both blocks."""
     train = peft_bytes(factors, rank, BLOCKS)
     return train, train if deployed_blocks == BLOCKS else peft_bytes(factors, rank, deployed_blocks)
-
-
-def adapter_config(base_model: str, rank: int, targets: tuple[str, ...]) -> dict[str, object]:
-    """PEFT's adapter_config.json for a plain LoRA of `rank` with alpha = rank."""
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
-        "r": rank,
-        "lora_alpha": rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": list(targets),
-        "inference_mode": True,
-    }
-
-
-def write_peft(folder: Path, tensors: bytes, config: dict[str, object]) -> None:
-    """Write a PEFT folder whole: the weights first, the config that makes it loadable last.
-
-    Raises UserError where the folder already holds an adapter (an export is never overwritten silently).
-    """
-    if (folder / "adapter_config.json").exists():
-        raise UserError(str(folder), "an existing adapter", "a folder without one; remove it or choose another")
-    write_whole(folder / "adapter_model.safetensors", tensors)
-    write_json(folder / "adapter_config.json", json.loads(json.dumps(config)))

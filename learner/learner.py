@@ -17,18 +17,19 @@ from learner.fixed_terms import fixed_terms
 from learner.frozen_base import FrozenBase
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
-from learner.model import load_model, load_tokenizer
+from learner.model import load_model
 from learner.objective import above_mean, advantages
 from learner.optimizer import Optimizer, Step, learning_rate
 from learner.packing import logprobs_C, pack
+from learner.pair_tokens import Side, tokenize_pairs
 from learner.policy_gradient import ObjectiveSums, accumulate_gradients
 from learner.router import Router
-from learner.update_metrics import UpdateResult, nothing_graded, report
-from learner.vgrad import Side, tokenize_pairs
+from learner.tokenizer import load_tokenizer
+from learner.update_metrics import nothing_graded, report
 from vgrout.config import Config
 from vgrout.files import sha256
 from vgrout.lora_ranks import BLOCKS
-from vgrout.records import AdapterVersion, GateLabel, Pair, Sample
+from vgrout.records import AdapterVersion, GateLabel, Pair, Sample, UpdateResult
 
 
 class Learner:

@@ -17,7 +17,8 @@ from learner.data_parallel import SOLO, Team
 from learner.frozen_base import FromBase
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band
 from learner.lora2r import Lora2r
-from learner.vgrad import PairTokens, cross_fit, directions, haar, probe_pairs, score
+from learner.pair_tokens import PairTokens
+from learner.vgrad import cross_fit, directions, haar, probe_pairs, score
 from vgrout.config import GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel, Sample
 

@@ -7,17 +7,20 @@ assistant's turn in the chat template. What a model was trained to stop at stops
 import contextlib
 import warnings
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from jinja2.exceptions import TemplateError
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from vgrout.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MARK = "vgrout"
 
 
 @lru_cache(maxsize=8)
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
     """The id that ends an assistant's turn: the control token that the template puts after it, else the end of text.
 
     Raises UserError where there is neither.
@@ -38,8 +41,10 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     raise UserError("model.path", "a tokenizer and a chat template that end no turn", "an eos_token, or a token after a turn")
 
 
-def stop_ids(path: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+def stop_ids(path: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """Every id that ends a completion of the model, ascending."""
+    from transformers import AutoConfig, GenerationConfig
+
     found: list[object] = [end_of_turn(tokenizer), tokenizer.eos_token_id]
     settings: list[object] = [AutoConfig.from_pretrained(path)]
     with contextlib.suppress(OSError):  # a model without generation_config.json

@@ -18,8 +18,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from learner.model import Tokens, collate, encode_completion, encode_prompt
+from learner.model import Tokens, collate
 from learner.stop_ids import end_of_turn
+from learner.tokenizer import encode_completion, encode_prompt
 from vgrout.records import Message
 from vgrout.seeds import stream
 

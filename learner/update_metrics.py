@@ -4,23 +4,13 @@ Invariant: nothing here changes the learner; every number follows from the argum
 Shapes: G rollouts of a batch.
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from learner.objective import Advantages
 from learner.optimizer import Step
 from learner.policy_gradient import ObjectiveSums
 from learner.router import Refresh
-from vgrout.records import Gated, GateLabel, Sample
-
-
-@dataclass(frozen=True)
-class UpdateResult:
-    """Numbers for metrics.jsonl, and one `Gated` per sample, in order."""
-
-    metrics: dict[str, float]
-    gated: list[Gated]
+from vgrout.records import Gated, GateLabel, Sample, UpdateResult
 
 
 def nothing_graded(lr: float) -> UpdateResult:

@@ -9,31 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from learner.cprobe import probe
 from learner.lora2r import Lora2r
-from learner.model import encode_completion, encode_prompt
+from learner.pair_tokens import PairTokens
 from vgrout.config_gate import Directions, ScoreForm
-from vgrout.records import Pair
 from vgrout.seeds import stream
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of an authored pair in token ids."""
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PairTokens:
-    """The authored pairs, tokenized once: hack and clean sides in the same order, with each pair's tag."""
-
-    tags: tuple[str, ...]
-    hack: list[Side]
-    clean: list[Side]
 
 
 @dataclass(frozen=True)
@@ -43,16 +25,6 @@ class PairProbe:
     tags: tuple[str, ...]
     hack_PMR: Tensor
     clean_PMR: Tensor
-
-
-def tokenize_pairs(tokenizer: PreTrainedTokenizerBase, pairs: list[Pair]) -> PairTokens:
-    """Encode both sides of every pair in the environment's own chat format."""
-    prompts = [encode_prompt(tokenizer, p.messages) for p in pairs]
-    return PairTokens(
-        tags=tuple(p.tag for p in pairs),
-        hack=[Side(ids, encode_completion(tokenizer, p.hack)) for ids, p in zip(prompts, pairs, strict=True)],
-        clean=[Side(ids, encode_completion(tokenizer, p.clean)) for ids, p in zip(prompts, pairs, strict=True)],
-    )
 
 
 def probe_pairs(model: PreTrainedModel, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int) -> PairProbe:

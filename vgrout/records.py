@@ -210,6 +210,14 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class UpdateResult:
+    """What one update reports: numbers for metrics.jsonl, and one `Gated` per sample, in order."""
+
+    metrics: dict[str, float]
+    gated: list[Gated]
+
+
+@dataclass(frozen=True)
 class AdapterVersion:
     """One published policy: both PEFT exports as safetensors bytes, their digest, and the learner's canary logprobs.
 

@@ -27,12 +27,11 @@ from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import Recorder, samples_for
 from actors.rollouts.sampling import grade_jobs, group_of, join
-from learner.learner import UpdateResult
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
-from vgrout.records import AdapterVersion, Audit, Reward, Rollout
+from vgrout.records import AdapterVersion, Audit, Reward, Rollout, UpdateResult
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.signals import Interrupted, RunStopped, StopFlag, stop_signals

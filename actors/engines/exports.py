@@ -6,7 +6,7 @@ Invariant: the two engines write the same files and the same records for the sam
 import json
 from pathlib import Path
 
-from learner.export import adapter_config
+from learner.peft_folder import adapter_config
 from vgrout.config import Config
 from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling

@@ -17,9 +17,10 @@ from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from learner.device import device
-from learner.model import collate, decode, load_model, load_tokenizer, logprobs_GT
+from learner.model import collate, load_model, logprobs_GT
+from learner.pair_tokens import Side
 from learner.stop_ids import stop_ids
-from learner.vgrad import Side
+from learner.tokenizer import decode, load_tokenizer
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 

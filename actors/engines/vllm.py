@@ -21,8 +21,8 @@ from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from actors.planning.adapter_slots import check_precision, lora_limit, slots
-from learner.model import load_tokenizer
 from learner.stop_ids import stop_ids
+from learner.tokenizer import load_tokenizer
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling

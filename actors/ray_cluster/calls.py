@@ -71,7 +71,7 @@ class OneActor:
 
     def call(self, method: str, *args: object) -> Pending[Any]:
         """Submit the call."""
-        return Pending(getattr(self.handle, method).remote(*_held(args)))
+        return Pending(self.handle.call.remote(method, *_held(args)))
 
 
 def finish(pending: Pending[T]) -> T:

@@ -20,6 +20,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.planning.placement import GRADER_CPUS, Placement, Seat, grader_bundle, place
+from actors.ray_cluster.bare_ray import bare
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.rows import Row
@@ -66,19 +67,27 @@ def connect(config: Config) -> None:
             join(address, "RAY_ADDRESS")
         else:
             # Shares of a core are bookkeeping: a small machine runs what it is asked to, only slower.
-            import torch  # here: `vgrout fetch` comes through this file and needs none
-
             cpus = max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1)
-            check_resources(config, {"CPU": cpus, "GPU": torch.cuda.device_count()}, "on this machine")  # before the wait for Ray
+            check_resources(config, {"CPU": cpus, "GPU": _gpus(config)}, "on this machine")  # before the wait for Ray
             _start(cpus)
     check_resources(config, ray.cluster_resources(), "in the Ray cluster")
+
+
+def _gpus(config: Config) -> int:
+    """GPUs of this machine; 0 without a look where the run needs none, because torch takes a second to import."""
+    if not _need(config)["GPU"]:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _start(cpus: int) -> None:
     """A Ray of this process's own. Ray gives its node 30 s to come up, which a busy machine can miss: tried STARTS times."""
     for attempt in range(1, STARTS + 1):
         try:
-            return join("local", "ray", include_dashboard=False, num_cpus=cpus)
+            with bare():
+                return join("local", "ray", include_dashboard=False, num_cpus=cpus)
         except Exception as error:  # Ray raises no class of its own for this
             if "timed out during startup" not in str(error):
                 raise

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from actors.engines.protocol import Group, Slice
 from actors.ray_cluster.calls import Pending, Target
-from learner.learner import UpdateResult
-from vgrout.records import AdapterVersion, Audit, GradeJob, Reward, Rollout, Sample, SampleRequest
+from vgrout.records import AdapterVersion, Audit, GradeJob, Reward, Rollout, Sample, SampleRequest, UpdateResult
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class LearnerHandle:
 
     def publish_signed(self) -> tuple[Pending[AdapterVersion], Pending[int]]:
         """The current version and its number, apart, so that the driver can wait for the number without the bytes. Ray only."""
-        adapter, number = self.target.actors[0].publish_signed.options(num_returns=2).remote()
+        adapter, number = self.target.actors[0].call.options(num_returns=2).remote("publish_signed")
         return Pending(adapter), Pending(number)
 
     def checkpoint(self) -> Pending[tuple[bytes, bytes]]:

@@ -3,32 +3,14 @@
 Invariant: every rank has met the others before the first update, and a rank that fails ends the update of all.
 """
 
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from actors.ray_cluster.calls import OneActor, Pending
-from learner.learner import Learner
-from vgrout.records import AdapterVersion
 
 ON_ALL_RANKS = ("prepare", "update", "restore")
-
-
-class LearnerActor(Learner):
-    """A Learner actor: it also tells the address at which the ranks meet, and the number of a published version."""
-
-    def publish_signed(self) -> tuple[AdapterVersion, int]:
-        """(the published adapter, its version), so that the small value can be read without pulling the large one."""
-        adapter = self.publish()
-        return adapter, adapter.version
-
-    def address(self) -> str:
-        """A free port of this node, as tcp://host:port."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return f"tcp://{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
 
 @dataclass(frozen=True)
@@ -44,10 +26,8 @@ class LearnerTeam:
         return pending[0]
 
 
-def start_team(classes: list[Any], *what: object) -> LearnerTeam:
-    """Start one actor per remote class (with its seat's options), by rank, of a Learner's arguments, and let them meet."""
-    size = len(classes)
-    actors = tuple(kind.remote(*what) for kind in classes)
-    address = ray.get(actors[0].address.remote())
-    ray.get([actor.join.remote(rank, size, address) for rank, actor in enumerate(actors)])
+def team_of(actors: tuple[Any, ...]) -> LearnerTeam:
+    """Let the learners of these actors meet; they are ranks 0, 1, ... in order."""
+    address = ray.get(actors[0].call.remote("address"))
+    ray.get([actor.call.remote("join", rank, len(actors), address) for rank, actor in enumerate(actors)])
     return LearnerTeam(actors)

@@ -40,23 +40,6 @@ def listen() -> TextIO:
     return file
 
 
-def watched(kind: type) -> type:
-    """The class `kind` for an actor process: it answers the signal and can tell its process id and node."""
-
-    class Watched(kind):
-        def __init__(self, *args: object, **options: object) -> None:
-            self._stacks = listen()
-            super().__init__(*args, **options)
-
-        def about(self) -> Whereabouts:
-            import ray
-
-            return Whereabouts(os.getpid(), ray.get_runtime_context().get_node_id())
-
-    Watched.__name__ = Watched.__qualname__ = kind.__name__
-    return Watched
-
-
 def stacks_of(pid: int) -> str:
     """The stacks of a process of this machine that listens."""
     target = next((p for p in Path(f"/proc/{pid}/fd").glob("*") if _points_at(p, stack_file(pid))), None)

@@ -7,34 +7,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from actors.engines.protocol import Canary, EngineClass
+from actors.engines.protocol import Canary
+from actors.planning.adapter_slots import check_precision, lora_limit
 from actors.planning.placement import Seat
 from actors.ray_cluster.calls import InProcess, OneActor, Pending, Target, finish_all, start_failure
 from actors.ray_cluster.environment import actor_environment
 from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
-from actors.ray_cluster.watchdog import Whereabouts, watched
-from sandbox.grading.grader import Grader
-from sandbox.grading.loopholes import Parity
+from actors.ray_cluster.part import Kind, part_class
+from actors.ray_cluster.watchdog import Whereabouts
 from vgrout.config import Config
-from vgrout.config_runtime import RuntimeConfig
-from vgrout.records import Audit, GradeJob, Pair, Reward
+from vgrout.records import Pair
 
 LEARNER = "learner"
-
-
-class GraderWorker:
-    """A sandbox Grader that takes a list of jobs; what a grader actor runs."""
-
-    def __init__(self, runtime: RuntimeConfig) -> None:
-        self.grader = Grader(runtime.jail, runtime.grade_deadline_s, Parity(runtime.parity), runtime.packages)
-
-    def grade(self, jobs: list[GradeJob]) -> list[tuple[Reward, Audit]]:
-        """Grade jobs in order."""
-        return [self.grader.grade(job) for job in jobs]
-
-    def close(self) -> None:
-        """End the jail's processes."""
-        self.grader.close()
+LEARNER_KIND = Kind("actors.ray_cluster.learner_actor", "LearnerActor")
+GRADER_KIND = Kind("actors.ray_cluster.grader_worker", "GraderWorker")
+ENGINE_KINDS = {
+    "vllm": Kind("actors.engines.vllm", "VllmEngine", ("vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")),
+    "hf": Kind("actors.engines.hf", "HfEngine"),
+}
 
 
 class Workers:
@@ -168,32 +158,28 @@ def kill(target: Target) -> None:
         ray.kill(handle)
 
 
-def engine_class(config: Config) -> EngineClass:
-    """The configured engine's class."""
-    if config.runtime.engine == "hf":
-        from actors.engines.hf import HfEngine
-
-        return HfEngine
-    from actors.engines.vllm import VllmEngine, check_precision, lora_limit
-
-    check_precision(config)
-    lora_limit(config)  # fail here, with a message, and not inside an actor
-    return VllmEngine
+def engine_kind(config: Config) -> Kind:
+    """The configured engine. Raises UserError here, and not inside an actor, for a configuration that it cannot serve."""
+    if config.runtime.engine == "vllm":
+        check_precision(config)
+        lora_limit(config)
+    return ENGINE_KINDS[config.runtime.engine]
 
 
 def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = None,
                   fractions: list[tuple[float, ...]] | None = None) -> Workers:  # fmt: skip
     """Make the workers of a training run (`pairs` given) or of an evaluation. `canary`: the text to check adapters with."""
-    from learner.learner import Learner
-
-    engine, runtime = engine_class(config), config.runtime
+    engine, runtime = engine_kind(config), config.runtime
     if runtime.backend == "ray":
         return _start_on_ray(config, engine, pairs, fractions, canary)
+    from actors.ray_cluster.grader_worker import GraderWorker
+    from learner.learner import Learner
+
     workers = Workers()
     if pairs is not None:
         workers.add_learner(lambda: InProcess(Learner(config, pairs, fractions, canary)))
     for _ in range(runtime.engines):
-        workers.add_engine(lambda: InProcess(engine(config, canary)))
+        workers.add_engine(lambda: InProcess(engine.load()(config, canary)))
     for _ in range(runtime.graders):
         workers.add_grader(lambda: InProcess(GraderWorker(runtime)))
     return workers
@@ -201,37 +187,36 @@ def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = 
 
 def _start_on_ray(
     config: Config,
-    engine: EngineClass,
+    engine: Kind,
     pairs: list[Pair] | None,
     fractions: list[tuple[float, ...]] | None,
     canary: Canary,
 ) -> Workers:
     import ray
+    from ray.exceptions import RayActorError
 
     from actors.ray_cluster.cluster import connect, reserve
-    from actors.ray_cluster.learner_team import LearnerActor, start_team
+    from actors.ray_cluster.learner_team import team_of
 
     connect(config)
     runtime, reserved = config.runtime, reserve(config, learners=pairs is not None)
     workers = Workers(reserved.release)
 
-    def actor_class(kind: type, role: str, options: dict[str, object]) -> Any:
-        return ray.remote(watched(kind)).options(runtime_env={"env_vars": actor_environment(config, role)}, **options)
+    def actor(kind: Kind, role: str, options: dict[str, object], *args: object) -> Any:
+        # Variables are set in the process and not by Ray, whose way starts a second Python for every actor.
+        return ray.remote(part_class(kind)).options(**options).remote(actor_environment(config, role), kind, *args)
 
     def learner() -> Target:
-        assert pairs is not None
         seats = reserved.placement.of("learner")
-        classes = [actor_class(LearnerActor, "learner", reserved.options(seat)) for seat in seats]
-        if len(classes) > 1:
-            return start_team(classes, config, pairs, fractions, canary)
-        return OneActor(classes[0].remote(config, pairs, fractions, canary))
+        what = (config, pairs, fractions, canary)
+        actors = [actor(LEARNER_KIND, "learner", reserved.options(seat), *what) for seat in seats]
+        return team_of(tuple(actors)) if len(actors) > 1 else OneActor(actors[0])
 
     def new_engine(seat: Seat) -> Target:
-        return OneActor(actor_class(engine, "engine", reserved.options(seat)).remote(config, canary))
+        return OneActor(actor(engine, "engine", reserved.options(seat), config, canary))
 
     def new_grader(number: int) -> Target:
-        remote = actor_class(GraderWorker, "grader", reserved.grader_options(number))
-        return OneActor(remote.remote(runtime))
+        return OneActor(actor(GRADER_KIND, "grader", reserved.grader_options(number), runtime))
 
     try:
         if pairs is not None:
@@ -244,6 +229,9 @@ def _start_on_ray(
         for i in range(runtime.graders * reserved.nodes):
             workers.add_grader(partial(new_grader, i))
         workers.wait_for_start()
+    except RayActorError as error:  # of a team's learner, which its ranks have waited for
+        workers.abandon()
+        raise start_failure(error) from None
     except BaseException:
         workers.abandon()
         raise

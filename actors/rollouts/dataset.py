@@ -6,13 +6,12 @@ Invariant: training ids, validation ids and test ids are disjoint, and a problem
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from actors.engines.protocol import Canary
 from actors.rollouts.input_check import check_pairs, check_positions, control_tokens, over_long, refuse
-from learner.model import check_vocabulary, encode_completion, encode_prompt, load_tokenizer, model_positions
-from learner.vgrad import tokenize_pairs
+from learner.pair_tokens import tokenize_pairs
+from learner.tokenizer import check_vocabulary, encode_completion, encode_prompt, load_tokenizer, model_positions
 from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
 from sandbox.problems.novel_markers import render_novel
@@ -27,6 +26,9 @@ from vgrout.problem_order import split_validation
 from vgrout.records import Mode, Pair, Problem
 from vgrout.teacher_file import Demonstration
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -38,7 +40,7 @@ class Dataset:
     validation_ids: list[int]
     test_ids: list[int]
     pairs: list[Pair]
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: "PreTrainedTokenizerBase"
     prompt_limit: int
     demonstrations: dict[int, list[Demonstration]]
     teacher_covered_ids: list[int]
@@ -107,7 +109,7 @@ def load_dataset(config: Config) -> Dataset:
 
 
 def _demonstrations(
-    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: PreTrainedTokenizerBase
+    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[int, list[Demonstration]]:
     """The teacher's rollouts by training problem; empty without a teacher.
 

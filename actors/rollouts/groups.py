@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.rollouts.dataset import Dataset
-from learner.model import encode_completion
+from learner.tokenizer import encode_completion
 from vgrout.config import Config
 from vgrout.problem_order import problem_at
 from vgrout.records import Author, Mode, Sample, Sampling

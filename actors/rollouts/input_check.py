@@ -6,15 +6,17 @@ left out are listed by split. Nothing is drawn at random.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
-
-from learner.model import encode_completion, encode_prompt, prompt_lengths
+from learner.tokenizer import encode_completion, encode_prompt, prompt_lengths
 from sandbox.problems.load import Finding
 from sandbox.problems.prompts import HINTS, render
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.records import Mode, Pair, Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MARGIN = 16  # tokens; two places where texts meet, each with a token or two on both sides
 
@@ -33,7 +35,7 @@ class Long:
 
 def over_long(
     config: Config,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     splits: Mapping[str, Sequence[int]],
     problems: dict[int, Problem],
     modes: dict[int, Mode],
@@ -48,7 +50,7 @@ def over_long(
     return found
 
 
-def check_pairs(config: Config, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], positions: int) -> None:
+def check_pairs(config: Config, tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[Pair], positions: int) -> None:
     """Raise UserError for pairs that no band can be cross-fitted on, or that are longer than the model's positions."""
     if config.gate.rule != "pinned" and len(pairs) < 2:
         raise UserError(f"data.pairs {config.data.pairs}", f"{len(pairs)} pair in use", "at least 2, to cross-fit the band on")
@@ -76,7 +78,7 @@ def refuse(long: Sequence[Long], limit: int) -> None:
 
 
 def longest_prompts(
-    tokenizer: PreTrainedTokenizerBase, shown: Sequence[tuple[Problem, Collection[Mode]]], limit: int
+    tokenizer: "PreTrainedTokenizerBase", shown: Sequence[tuple[Problem, Collection[Mode]]], limit: int
 ) -> list[int]:
     """Tokens of each problem's prompt with the longest of the hints that it is shown with.
 
@@ -94,7 +96,7 @@ def longest_prompts(
     return lengths
 
 
-def control_tokens(tokenizer: PreTrainedTokenizerBase, problems: Iterable[Problem], prefix: str = "") -> list[Finding]:
+def control_tokens(tokenizer: "PreTrainedTokenizerBase", problems: Iterable[Problem], prefix: str = "") -> list[Finding]:
     """Problems whose text holds one of the tokenizer's control tokens, which the model would read as such."""
     tokens = sorted(set(tokenizer.all_special_tokens))
     return [

@@ -14,11 +14,10 @@ import numpy as np
 
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.groups import TeacherRollout, teacher_rollouts
-from learner.learner import UpdateResult
-from learner.model import decode
+from learner.tokenizer import decode
 from vgrout.config import Config
 from vgrout.rates import by_mode
-from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample
+from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample, UpdateResult
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.signals import RunStopped

@@ -7,7 +7,8 @@ import torch
 
 from actors.engines.adapter_check import AdapterRejected
 from learner.lora2r import Policy
-from learner.model import collate, encode_prompt, gather, logprobs_GT
+from learner.model import collate, gather, logprobs_GT
+from learner.tokenizer import encode_prompt
 from vgrout import pairs
 from vgrout.records import FinishReason, Mode, SampleRequest, Sampling
 

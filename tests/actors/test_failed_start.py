@@ -42,14 +42,14 @@ def cluster():
 @pytest.mark.parametrize(("kind", "raised"), [(BadInput, "UserError"), (Bug, "StartFailed")])
 def test_the_words_of_a_failed_constructor_arrive_once(cluster, name, kind, raised):
     from actors.ray_cluster.calls import OneActor
-    from actors.ray_cluster.watchdog import watched
+    from actors.ray_cluster.part import Part, kind_of
     from actors.ray_cluster.workers import Workers
 
     workers, made = Workers(), []
 
     def start(part):
         made.append(part)
-        return OneActor(cluster.remote(watched(kind if part == name else Good)).remote())
+        return OneActor(cluster.remote(Part).remote({}, kind_of(kind if part == name else Good)))
 
     workers.add_learner(lambda: start("learner"))
     for part in ("engine-0", "engine-1"):

@@ -53,15 +53,18 @@ def learner_with_faults(kind: type, folder: Path) -> type:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_an_adapter_that_is_not_the_learners_is_named_and_never_served(tmp_path, monkeypatch, capsys, mode):
-    from actors.ray_cluster import learner_team
+    from actors.ray_cluster import learner_actor, workers
+    from actors.ray_cluster.part import kind_of
     from actors.training import train
     from learner import learner
 
     (tmp_path / "broken").touch()
-    place, module, name = ("ray", learner_team, "LearnerActor") if mode == "async" else ("local", learner, "Learner")
+    place = "ray" if mode == "async" else "local"
     sets = [*TINY, *HF, f"runtime.mode={mode}", f"runtime.backend={place}", "runtime.restarts=1"]
     config = load(Path("configs/tiny.toml"), arm="routev", seed=5, sets=sets)
-    monkeypatch.setattr(module, name, learner_with_faults(getattr(module, name), tmp_path))
+    on_ray = kind_of(learner_with_faults(learner_actor.LearnerActor, tmp_path))
+    monkeypatch.setattr(learner, "Learner", learner_with_faults(learner.Learner, tmp_path))
+    monkeypatch.setattr(workers, "LEARNER_KIND", on_ray)
     with pytest.raises(RunStopped, match=r"refused twice: version 5 .*canary off by"):
         train(config, tmp_path / "run")
     (tmp_path / "broken").unlink()

@@ -7,7 +7,7 @@ import pytest
 
 from actors.rollouts.dataset import load_dataset
 from actors.rollouts.input_check import longest_prompts
-from learner.model import encode_prompt, load_tokenizer
+from learner.tokenizer import encode_prompt, load_tokenizer
 from sandbox.problems.load import load
 from sandbox.problems.prompts import render
 from vgrout.config import load as load_config

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from actors.rollouts.recorder import GradedRollouts, Recorder
-from learner.update_metrics import UpdateResult
 from vgrout.config import load
+from vgrout.records import UpdateResult
 from vgrout.run_directory import RunDir
 from vgrout.signals import RunStopped
 

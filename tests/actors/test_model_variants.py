@@ -53,7 +53,8 @@ def sampled(config, learner, model: Path, temperature: float = 1.0):
 
     from actors.engines.hf import HfEngine
     from learner.lora2r import Policy
-    from learner.model import collate, encode_prompt, gather, logprobs_GT
+    from learner.model import collate, gather, logprobs_GT
+    from learner.tokenizer import encode_prompt
 
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
     engine = HfEngine(config, learner.canary_ids())
@@ -103,7 +104,7 @@ def test_a_completion_ends_at_the_first_id_of_the_models_list(tmp_path, config, 
     ],
 )
 def test_a_template_that_cannot_render_is_one_message(tmp_path, tokenizer, template, said):
-    from learner.model import encode_prompt, load_tokenizer
+    from learner.tokenizer import encode_prompt, load_tokenizer
 
     loaded = load_tokenizer(str(variant(tmp_path / "model", tokenizer=tokenizer, template=template)))
     with pytest.raises(UserError) as caught:
@@ -122,8 +123,8 @@ def test_a_template_that_cannot_render_is_one_message(tmp_path, tokenizer, templ
     ],
 )
 def test_authored_completions_end_as_the_engines_stop(tmp_path, tokenizer, template, end):
-    from learner.model import encode_completion, load_tokenizer
     from learner.stop_ids import stop_ids
+    from learner.tokenizer import encode_completion, load_tokenizer
 
     folder = variant(tmp_path / "model", tokenizer=tokenizer, template=template)
     loaded = load_tokenizer(str(folder))

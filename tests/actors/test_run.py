@@ -34,7 +34,7 @@ def adapter(run):
 
 def test_a_run_without_ray_with_all_audits_flipped_ends_in_the_same_bytes(in_ray, config, tmp_path, monkeypatch):
     """Same seed, other backend, every audit label inverted: the learner cannot know."""
-    from actors.ray_cluster.workers import GraderWorker
+    from actors.ray_cluster.grader_worker import GraderWorker
     from actors.training import train
 
     honest = GraderWorker.grade

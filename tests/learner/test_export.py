@@ -6,9 +6,10 @@ from peft import PeftModel
 from random_model import TARGETS, base_model, rollouts
 from safetensors.torch import load
 
-from learner.export import adapter_config, peft_bytes, write_peft
+from learner.export import peft_bytes
 from learner.lora2r import Policy
 from learner.model import collate
+from learner.peft_folder import adapter_config, write_peft
 from vgrout.errors import UserError
 from vgrout.lora_ranks import export_rank
 

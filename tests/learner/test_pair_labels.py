@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from learner.learner import Learner
-from learner.model import encode_completion, encode_prompt
+from learner.tokenizer import encode_completion, encode_prompt
 from vgrout import pairs
 from vgrout.config import load
 from vgrout.records import GateLabel, Sample, Sampling

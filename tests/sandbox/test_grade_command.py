@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from small_problems import make_problem
 
-from actors.ray_cluster.workers import GraderWorker
+from actors.ray_cluster.grader_worker import GraderWorker
 from vgrout.config import load
 from vgrout.errors import UserError
 from vgrout.records import Case, GradeJob, Mode, Status

@@ -100,7 +100,7 @@ def test_a_pair_of_a_held_out_mode_is_refused():
 def test_the_model_folder_loads_with_its_chat_template():
     from transformers import AutoModelForCausalLM
 
-    from learner.model import encode_completion, encode_prompt, load_tokenizer
+    from learner.tokenizer import encode_completion, encode_prompt, load_tokenizer
 
     tokenizer = load_tokenizer(str(WORLD / "model"))
     model = AutoModelForCausalLM.from_pretrained(WORLD / "model")

@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace) -> int:
 def _measured(preset: Path, splits: list[tuple[Path, list[Problem]]]) -> list[Finding]:
     """Prompts that are too long for a preset, with the longest of its hints, and control tokens in their text."""
     from actors.rollouts.input_check import control_tokens, longest_prompts
-    from learner.model import load_tokenizer
+    from learner.tokenizer import load_tokenizer
     from vgrout.config import load
 
     config = load(preset)

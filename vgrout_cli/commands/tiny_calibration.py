@@ -18,8 +18,8 @@ SAMPLES = 2  # completions per test problem, mode and temperature
 
 def calibrate(folder: Path, seed: int, samples: int = SAMPLES) -> dict[str, dict[str, Counts]]:
     """Sample and grade the test split of the world in `folder`: counts by temperature, then by mode and `all`."""
-    from learner.model import encode_prompt, load_tokenizer
     from learner.tiny_model import load_base, sample
+    from learner.tokenizer import encode_prompt, load_tokenizer
     from sandbox.grading.grader import Grader
     from sandbox.problems.load import load
     from sandbox.problems.prompts import render
