@@ -1,4 +1,4 @@
-"""What a process does not import: the driver no torch, a grader neither torch nor ray. Each second of it is paid at every start."""
+"""What a process does not import: the driver no torch, a grader neither torch nor ray. It is paid at every start."""
 
 import json
 import subprocess
