@@ -149,7 +149,7 @@ def _file(exam: Exam) -> str:
     return "test" if exam.split == "test" else "train"
 
 
-def exam_digest(run: RunDir, config: Config, dataset: Dataset, exam: Exam) -> str:
+def exam_digest(config: Config, dataset: Dataset, exam: Exam) -> str:
     """SHA-256 of all that decides an exam's answers but the adapter: problems, prompts, seeds, sampling, engine and base."""
     problems = file_sha256(Path(getattr(config.data, _file(exam))))
     asked = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
@@ -165,7 +165,7 @@ def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versi
     questions (`exam_digest`) as it is.
     """
     exam_ids(dataset, exam)  # refused before anything is sampled
-    key = exam_digest(run, config, dataset, exam)
+    key = exam_digest(config, dataset, exam)
     progress = Progress(f"{config.arm} seed {config.seed}: evaluate", len(versions))
     records = {v: record for v in versions if (record := _existing(run, v, exam, key))}
     missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)

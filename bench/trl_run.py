@@ -92,7 +92,7 @@ def main() -> None:
     prompts = args.prompts or config.rollout.prompts
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problems = {p.id: p for p in load_problems(Path(config.data.train))}
-    modes = partition(list(problems), config.seed)
+    modes = partition(list(problems), config.data.partition_seed)
     rows = [
         {
             "prompt": [{"role": m.role, "content": m.content} for m in render(problem, modes[i])],

@@ -40,6 +40,12 @@ class DataConfig:
         ge=0,
         le=HUGE,
     )
+    partition_seed: int = option(
+        0,
+        "Decides which problem gets which loophole, and the validation slice: runs of one value are asked the same.",
+        ge=0,
+        le=2**63 - 1,
+    )
     modes: tuple[Mode, ...] = option(LOOPHOLES, "The loopholes that problems are given, evenly.", min_length=1)
     pair_tags: tuple[PairTag, ...] = option((), "Use the pairs with one of these tags alone; none named: all pairs.")
     held_out: tuple[Mode, ...] = option((), "Loopholes that no pair in use may be tagged with.")

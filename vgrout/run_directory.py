@@ -154,8 +154,11 @@ class RunDir:
         write_json(self.path / "run.json", about)
 
     def config(self) -> Config:
-        """The run's resolved configuration."""
-        return from_dict(self.about()["config"], str(self.path / "run.json"))
+        """The run's resolved configuration. Runs of before `data.partition_seed` drew the partition from their own seed."""
+        table = self.about()["config"]
+        if isinstance(table, dict) and isinstance(table.get("data"), dict):
+            table = {**table, "data": {"partition_seed": table.get("seed", 0), **table["data"]}}
+        return from_dict(table, str(self.path / "run.json"))
 
     def append(self, log: str, records: Iterable[object]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""

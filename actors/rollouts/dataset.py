@@ -67,12 +67,12 @@ def load_dataset(config: Config) -> Dataset:
     data = config.data
     train, test = load(Path(data.train)), load(Path(data.test))
     check_splits(train, test)
-    train_ids, validation_ids = split_validation([p.id for p in train], data.validation, config.seed)
+    train_ids, validation_ids = split_validation([p.id for p in train], data.validation, data.partition_seed)
     if not train_ids:
         raise UserError("data.validation", f"{data.validation} of {len(train)} training ids", "fewer")
     modes: dict[int, Mode] = {}
     for name, ids in (("train", train_ids), ("validation", validation_ids), ("test", [p.id for p in test])):
-        modes |= partition(ids, config.seed, data.modes) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
+        modes |= partition(ids, data.partition_seed, data.modes) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
         assert all(i in modes for i in ids), name
     pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
     check_overlaps(train, test, Path(data.pairs), pairs)

@@ -78,6 +78,7 @@ def write_run(
         share = update / size.updates if size.updates else 1
         now = [b + share * (e - b) for b, e in zip(base, last, strict=True)]
         record = {"schema": 1, "update": update, "split": "test", "samples": size.samples}
+        record["questions"] = f"{size.problems}{size.samples}{config.data.loopholes}".ljust(64, "q")
         for policy, (hack, solve) in (("deploy", now[:2]), ("train", now[2:])):
             found = audits(rng, size, hack if config.data.loopholes else 0.0, solve, config.data.loopholes)
             record |= {policy: to_json(by_mode(found)), f"{policy}_truncated": 1}

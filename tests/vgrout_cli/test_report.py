@@ -224,6 +224,17 @@ def test_an_effect_is_claimed_where_there_is_one(tmp_path):
     assert lines["Enough seeds?"][0] == "pass"
 
 
+def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):
+    folder, question = suite_with(tmp_path, seeds=(1, 2)), "Is every run asked the same?"
+    outcome, said = outcomes(*runs_of(folder))[1][question]
+    assert outcome == "pass" and "8 runs of seeds 1, 2" in said
+    spoil(folder / "routev/seed2/per_mode_deploy.json", lambda record: record.update(questions="0" * 64))
+    outcome, said = outcomes(*runs_of(folder))[1][question]
+    assert outcome == "fail" and "000000000000: 1 run of seeds 2" in said
+    spoil(folder / "routev/seed2/per_mode_deploy.json", lambda record: record.pop("questions"))
+    assert outcomes(*runs_of(folder))[1][question][0] == "open"
+
+
 def test_no_effect_is_said_and_a_solve_collapse_is_labelled(tmp_path):
     claims, lines = outcomes(*runs_of(suite_with(tmp_path, routev=(0.1, 0.02, 0.9, 0.02), placebo=(0.1, 0.02, 0.9, 0.02))))
     said = "routev does NOT beat placebo, a random direction at the same routed fractions"

@@ -192,17 +192,28 @@ def _same_start(f: Findings) -> Line:
 
 
 def _same_questions(f: Findings) -> Line:
+    """Runs with loopholes against each other, over all arms and seeds; and runs without, whose prompts have no hints."""
     done = [r for r in f.evidence.runs if r.status is RunStatus.DONE]
-    asked = {}
+    asked: dict[bool, dict[str, list[Run]]] = {True: {}, False: {}}
     for run in done:
-        every = run.final["deploy"]["all"]
-        asked.setdefault((every["n"] + every["infra_error"], run.final["samples"]), []).append(run)
+        with_loopholes = run.config is None or run.config.data.loopholes
+        asked[with_loopholes].setdefault(run.final.get("questions", ""), []).append(run)
+    counts = {(r.final["deploy"]["all"]["n"] + r.final["deploy"]["all"]["infra_error"], r.final["samples"]) for r in done}
     failures = sum(r.final[policy]["all"]["infra_error"] for r in done for policy in POLICIES)
-    text = "; ".join(f"{n} completions, {k} per problem: {len(runs)} runs" for (n, k), runs in asked.items())
-    text += f"; ungraded by the grader's own failure: {failures}"
+    parts = [
+        f"{digest[:12] or 'unknown'}{'' if loopholes else ' (without hints)'}: {plural(len(runs), 'run')} of seeds "
+        + ", ".join(str(seed) for seed in sorted({r.seed for r in runs}))
+        for loopholes, found in asked.items()
+        for digest, runs in found.items()
+    ]
+    parts += [f"{n} completions, {k} per problem" for n, k in sorted(counts)]
+    text = "; ".join(parts) + f"; ungraded by the grader's own failure: {failures}"
+    same = len(counts) == 1 and failures == 0 and all(len(found) <= 1 for found in asked.values())
+    known = bool(done) and all("" not in found for found in asked.values())
     return Line(
-        "Is every run asked the same?", "one number of completions over all runs, none ungraded",
-        decide(len(asked) == 1 and failures == 0, bool(done)), text if done else "no finished run",
+        "Is every run asked the same?",
+        "one digest of the questions (problems, loopholes, prompts, sampling seeds) over all runs and seeds, none ungraded",
+        decide(same, known), text if done else "no finished run",
     )  # fmt: skip
 
 
