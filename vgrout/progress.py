@@ -1,7 +1,9 @@
 """Progress lines with an ETA on standard error, for people; machines read metrics.jsonl."""
 
+import os
 import sys
 import time
+from pathlib import Path
 
 
 def duration(seconds: float) -> str:
@@ -12,6 +14,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def phase(text: str) -> None:
+    """Say what begins now, with the seconds since this process was started."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    print(f"[{since:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
+from actors.engines import vllm_kernel_scan
 from actors.engines import vllm_process as engine_core
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest, new_folder
 from actors.engines.exports import rollout_of, write_exports
@@ -76,6 +77,7 @@ class VllmEngine:
         check_platform(config, cpu)
         if cpu:
             cpu_lora.install()
+            vllm_kernel_scan.narrow()
         self.config, self.canary = config, canary
         self.limit = lora_limit(config)
         self.staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0

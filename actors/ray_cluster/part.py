@@ -8,6 +8,8 @@ among them is a fifth of its time, so they are put out of the collector's sight.
 import gc
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,20 +37,27 @@ def kind_of(given: type) -> Kind:
     return Kind(given.__module__, given.__name__, given=given)
 
 
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Python's collector is off inside the block."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class Part:
     """An actor. Its methods are `call` and those that tell where it runs."""
 
     def __init__(self, environment: dict[str, str], kind: Kind, *args: Any) -> None:
         self._stacks = listen()
         os.environ.update(environment)
-        gc.disable()
-        try:
+        with collector_off():
             made = kind.load()
             gc.freeze()  # before the constructor: vLLM's asks for whole collections
             self._inner = made(*args)
             gc.freeze()
-        finally:
-            gc.enable()
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of what was made."""

@@ -13,9 +13,10 @@ from actors.planning.placement import Seat
 from actors.ray_cluster.calls import InProcess, OneActor, Pending, Target, finish_all, start_failure
 from actors.ray_cluster.environment import actor_environment
 from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
-from actors.ray_cluster.part import Kind, part_class
+from actors.ray_cluster.part import Kind, collector_off, part_class
 from actors.ray_cluster.watchdog import Whereabouts
 from vgrout.config import Config
+from vgrout.progress import phase
 from vgrout.records import Pair
 
 LEARNER = "learner"
@@ -172,16 +173,18 @@ def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = 
     engine, runtime = engine_kind(config), config.runtime
     if runtime.backend == "ray":
         return _start_on_ray(config, engine, pairs, fractions, canary)
-    from actors.ray_cluster.grader_worker import GraderWorker
-    from learner.learner import Learner
+    phase("loading the model")
+    with collector_off():
+        from actors.ray_cluster.grader_worker import GraderWorker
+        from learner.learner import Learner
 
-    workers = Workers()
-    if pairs is not None:
-        workers.add_learner(lambda: InProcess(Learner(config, pairs, fractions, canary)))
-    for _ in range(runtime.engines):
-        workers.add_engine(lambda: InProcess(engine.load()(config, canary)))
-    for _ in range(runtime.graders):
-        workers.add_grader(lambda: InProcess(GraderWorker(runtime)))
+        workers, engine_class = Workers(), engine.load()
+        if pairs is not None:
+            workers.add_learner(lambda: InProcess(Learner(config, pairs, fractions, canary)))
+        for _ in range(runtime.engines):
+            workers.add_engine(lambda: InProcess(engine_class(config, canary)))
+        for _ in range(runtime.graders):
+            workers.add_grader(lambda: InProcess(GraderWorker(runtime)))
     return workers
 
 
@@ -198,6 +201,7 @@ def _start_on_ray(
     from actors.ray_cluster.cluster import connect, reserve
     from actors.ray_cluster.learner_team import team_of
 
+    phase("starting Ray")
     connect(config)
     runtime, reserved = config.runtime, reserve(config, learners=pairs is not None)
     workers = Workers(reserved.release)
@@ -219,16 +223,20 @@ def _start_on_ray(
         return OneActor(actor(GRADER_KIND, "grader", reserved.grader_options(number), runtime))
 
     try:
-        if pairs is not None:
+        phase("starting learner, engines and graders" if pairs is not None else "starting engines and graders")
+        shared = 0 < runtime.engine_gpus < 1
+        if pairs is not None and shared:
+            # On a shared GPU an engine measures the free memory, so the learner must have taken its share before.
             workers.add_learner(learner)
-            if 0 < runtime.engine_gpus < 1:
-                # On a shared GPU an engine measures the free memory, so the learner must have taken its share before.
-                workers.wait_for_start()
+            workers.wait_for_start()
         for seat in reserved.placement.of("engine"):
-            workers.add_engine(partial(new_engine, seat))
+            workers.add_engine(partial(new_engine, seat))  # takes longest, and is therefore first
+        if pairs is not None and not shared:
+            workers.add_learner(learner)
         for i in range(runtime.graders * reserved.nodes):
             workers.add_grader(partial(new_grader, i))
         workers.wait_for_start()
+        phase("all are ready")
     except RayActorError as error:  # of a team's learner, which its ranks have waited for
         workers.abandon()
         raise start_failure(error) from None

@@ -11,6 +11,7 @@ from actors.sinks import SINKS, chosen
 from vgrout import resumed_config
 from vgrout.config import Config, load
 from vgrout.errors import UserError
+from vgrout.progress import phase
 from vgrout.run_directory import RunDir
 
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     log = chosen(args.log)
     prepare(config)
+    phase("reading problems and pairs")
     from actors.training import train
     from vgrout.signals import AtOnce, Interrupted, RunStopped
 
