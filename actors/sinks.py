@@ -74,7 +74,7 @@ def chosen(names: Sequence[str] | None) -> list[str]:
     if names is None:
         if _installed("tensorboard"):
             return ["tensorboard"]
-        print("vgrout: no TensorBoard files (pip install tensorboard); metrics.jsonl has everything", file=sys.stderr, flush=True)
+        print("note: no TensorBoard files (pip install tensorboard); metrics.jsonl has everything", file=sys.stderr, flush=True)
         return []
     for name in names:
         if name != "none" and not _installed(name):
