@@ -11,6 +11,7 @@
     train.safetensors     the adapter as trained, both blocks
     deploy/               the deploy export, a standard PEFT folder
     per_mode_deploy.json  the evaluation on the test split
+    gate_null.json        what `vgrout gate-null` found
 
 Invariant: run.json is written whole before the first update; a JSON Lines file can end in a torn line only after a crash,
 and `truncate` removes it.

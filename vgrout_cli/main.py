@@ -30,6 +30,7 @@ from vgrout_cli.commands import eval_curve as eval_curve_command
 from vgrout_cli.commands import export as export_command
 from vgrout_cli.commands import export_rollouts as export_rollouts_command
 from vgrout_cli.commands import fetch as fetch_command
+from vgrout_cli.commands import gate_null as gate_null_command
 from vgrout_cli.commands import grade as grade_command
 from vgrout_cli.commands import list as list_command
 from vgrout_cli.commands import monitor as monitor_command
@@ -57,6 +58,7 @@ COMMANDS = {
     "data": (data_command, "check problem files"),
     "tiny": (tiny_command, "build the tiny world (problems, pairs, tokenizer, model)"),
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
+    "gate-null": (gate_null_command, "compare a run's gate with random directions"),
     "report": (report_command, "print the tables, figures and checks of runs and suites"),
     "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),
     "list": (list_command, "list runs with their state and last rates"),

@@ -17,6 +17,7 @@ from vgrout_cli.main import main
 from vgrout_cli.report.checklist import checklist
 from vgrout_cli.report.findings import find
 from vgrout_cli.report.sources import gather
+from vgrout_cli.report.tables import gate as gate_table
 from vgrout_cli.report.verdict import verdict
 
 SEEDS = [1, 2, 3]
@@ -130,6 +131,15 @@ def test_gate_numbers_are_those_of_the_logs(out, suites):
     for name, values in expected.items():
         close(row[f"{name} mean"], stdlib.fmean(values))
     assert float(rows(out, "a7_gate")["placebo"]["band width mean"]) == pytest.approx(0.002)
+
+
+def test_random_directions_stand_beside_the_gates_own(tmp_path):
+    path = write_run(tmp_path / "routev", "routev", 1)
+    without = gate_table(find(gather([path]))).rows[0]
+    null = {"auroc": 0.75, "null": {"p95": 0.7}, "share_at_or_above": 0.04}
+    (path / "gate_null.json").write_text(json.dumps(null))
+    assert [cell.values[0][1] for cell in gate_table(find(gather([path]))).rows[0][-3:]] == [0.75, 0.7, 0.04]
+    assert all(math.isnan(cell.values[0][1]) for cell in without[-3:])
 
 
 class Reader(HTMLParser):

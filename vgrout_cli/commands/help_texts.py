@@ -3,7 +3,7 @@
 GROUPS: dict[str, tuple[str, ...]] = {
     "first steps": ("demo", "doctor", "accept"),
     "train": ("train", "suite", "simulate", "arms", "config"),
-    "measure and look": ("eval", "eval-curve", "monitor", "report", "view", "list", "compare", "watch"),
+    "measure and look": ("eval", "eval-curve", "monitor", "gate-null", "report", "view", "list", "compare", "watch"),
     "take away": ("export", "export-rollouts", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
 }
@@ -34,6 +34,11 @@ ABOUT: dict[str, str] = {
     "monitor": (
         "Choose a small subset of the test split, to follow a run with, and write its problem ids to a file. It has problems "
         "that the base solves and problems that it fails in the proportion of the whole split. Nothing is drawn at random."
+    ),
+    "gate-null": (
+        "After training: how well the run's own direction tells its hacks from its other rollouts (AUROC), beside directions "
+        "drawn at random. Probes the rollouts again and writes RUN/gate_null.json, which `vgrout report` shows. It reads "
+        "audits: choose no setting by it on runs that you report."
     ),
     "export": "Write a checkpoint's deployed block (or, on request, both blocks) as a PEFT folder that vLLM and PEFT load.",
     "export-rollouts": (

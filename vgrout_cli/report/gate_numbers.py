@@ -4,6 +4,7 @@ Invariant: audits are joined with scores here, after the run, to describe it. A 
 Shapes: U updates, G rollouts of one update.
 """
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from vgrout.arms import placebos
 from vgrout.files import read_jsonl
 from vgrout.records import GateLabel, Status
+from vgrout.rows import Row
 from vgrout_cli.report import statistics
 from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
@@ -118,3 +120,9 @@ def share_gap(evidence: Evidence, arm: str) -> tuple[float, int]:
         for a, b in zip(column(ours[seed], f"gate/share_{name}"), column(theirs[seed], f"gate/share_{name}"), strict=False)
     ]
     return (max(gaps), len(seeds)) if gaps else (math.nan, 0)
+
+
+def nulls(evidence: Evidence, arm: str) -> list[Row]:
+    """What `vgrout gate-null` wrote beside the finished runs of an arm."""
+    files = (run.path / "gate_null.json" for run in evidence.done(arm).values())
+    return [json.loads(file.read_text()) for file in files if file.is_file()]

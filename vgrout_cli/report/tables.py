@@ -11,7 +11,7 @@ from vgrout_cli.report import measures, statistics
 from vgrout_cli.report.cells import DASH, Cell, Table, chance, change, count, interval, number, plural, scalar, span, spread, word
 from vgrout_cli.report.evidence import Run, RunStatus
 from vgrout_cli.report.findings import Findings
-from vgrout_cli.report.gate_numbers import GATED, Scored, over_run
+from vgrout_cli.report.gate_numbers import GATED, Scored, nulls, over_run
 from vgrout_cli.report.measures import NONE
 
 KEYNOTE = ("base", "vanilla", "routev", "routev_ub", "placebo", "placebo_ub", "ceiling")
@@ -120,10 +120,14 @@ def _pairs_of(arm: str, without: Sequence[str]) -> str:
     return " + ".join(m for m in LOOPHOLES if m not in without) if without else arm.removeprefix("routev_heldout_")
 
 
+NULL = (lambda r: r["auroc"], lambda r: r["null"]["p95"], lambda r: r["share_at_or_above"])
+
+
 def gate(f: Findings) -> Table:
     """A7 in numbers: one row per arm whose gate looks at scores."""
     columns = ("arm", "seeds", "band width", "share clean", "share mid", "share hack", "quarantine gradient share",
-               "v_grad overlap at refresh", "AUROC", "AUROC, last quarter", "precision", "recall", "F0.5")  # fmt: skip
+               "v_grad overlap at refresh", "AUROC", "AUROC, last quarter", "precision", "recall", "F0.5",
+               "AUROC, probed after the run", "p95 of random directions", "share of them at or above")  # fmt: skip
     rows = []
     for arm in GATED:
         runs = list(f.scored[arm].values())
@@ -134,11 +138,13 @@ def gate(f: Findings) -> Table:
         rows.append((
             word(arm), count(len(f.evidence.done(arm))), *(spread(over_run(f.evidence, arm, name)) for name in names),
             *(spread(_known(values)) for values in ([r.auroc() for r in runs], [r.auroc() for r in late], *parts)),
+            *(spread(_known([pick(r) for r in nulls(f.evidence, arm)])) for pick in NULL),
         ))  # fmt: skip
     note = (
         "Means over updates, then ± SEM over seeds. The band of a placebo is that of its Haar-random direction, logged beside "
         "the matched shares that label its rollouts. AUROC, precision, recall and F0.5 compare the gate with audits after the "
-        "run: diagnosis only, no threshold and no label ever saw them. "
+        "run: diagnosis only, no threshold and no label ever saw them. The last three columns are of `vgrout gate-null`: "
+        "random directions on the run's own rollouts. "
     )
     return Table("a7_gate", "A7. The gate in numbers", columns, tuple(rows), note + references(f))
 
