@@ -36,5 +36,5 @@ fast: setup
 
 test: lint docs
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not engine and not cluster"
-	$(BIN)/python -m pytest -m "(engine or cluster) and not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(engine or cluster) and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
