@@ -5,7 +5,6 @@ data set is asked exactly the same questions.
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,27 +16,25 @@ from actors.rollouts.dataset import Dataset, load_dataset
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from sandbox.problems import novel_markers as novel
-from vgrout import ingredients
+from vgrout import ingredients, rates
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.files import file_sha256, strict, write_json, write_whole
+from vgrout.files import file_sha256, read_json, to_json, write_json, write_whole
 from vgrout.progress import Progress
-from vgrout.rates import by_mode, to_json
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 
-SCHEMA = 1
 AT_ONCE = 4  # versions that the engines of an evaluation serve side by side
 
 
-def published(path: Path, config: Config) -> AdapterVersion:
-    """The AdapterVersion that the learner published when it wrote this `train.safetensors`."""
-    from learner.checkpoint import read_adapter
+def published(run: RunDir, version: int, config: Config) -> AdapterVersion:
+    """The AdapterVersion that the learner published when it wrote a checkpoint."""
+    from learner.checkpoint import parse_adapter
     from learner.export import both_exports
 
-    factors, about = read_adapter(path)
+    factors, about = parse_adapter(run.adapter(version), str(run.checkpoint(version) / "train.safetensors"))
     train, deploy = both_exports(factors, about["rank"], config.lora.deployed_blocks)
     return AdapterVersion(
         version=about["version"],
@@ -123,6 +120,9 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accep
     fix_date(run)
     dataset = load_dataset(config)
     check_asked(run, config, dataset, exam, accept_changes)
+    for version in versions:
+        run.adapter(version)  # refused before anything starts
+    (run.path / "eval").mkdir(exist_ok=True)
     canary = canary_for(run, dataset)
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
@@ -171,7 +171,7 @@ def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versi
     missing, at_once = [v for v in versions if v not in records], slots(config) // len(Sampling)
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
-        adapters = [published(run.checkpoint(v) / "train.safetensors", config) for v in chunk]
+        adapters = [published(run, v, config) for v in chunk]
         for adapter, batch in zip(adapters, ask(workers, dataset, config, exam, adapters), strict=True):
             record = records[adapter.version] = _written(run, config, adapter, exam, batch, key)
             rates = record["deploy"]["all"]
@@ -182,11 +182,11 @@ def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versi
 def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, batch: GradedRollouts, key: str) -> Row:
     """Write the audits of each policy, then the record, which marks them as whole."""
     stem = f"eval/{exam.name}_{adapter.version:05d}"
-    record: Row = {"schema": SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
+    record: Row = {"schema": rates.EVALUATION_SCHEMA, "update": adapter.version, "digest": adapter.digest, "split": exam.name}
     record |= {"samples": config.eval.samples, "questions": key}
     for sampling in Sampling:
         answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
-        record[sampling] = to_json(by_mode(audit for _, audit in answers))
+        record[sampling] = rates.to_json(rates.by_mode(audit for _, audit in answers))
         record[f"{sampling}_truncated"] = sum(r.finish is FinishReason.LENGTH for r, _ in answers)
         rows = [{**dataclasses.asdict(a), "completion": r.text, "finish": r.finish} for r, a in answers]
         write_json(run.path / f"{stem}_{sampling}.json", rows)
@@ -198,11 +198,14 @@ def _existing(run: RunDir, version: int, exam: Exam, key: str) -> Row | None:
     place = run.path / f"eval/{exam.name}_{version:05d}.json"
     if not place.is_file():
         return None
-    record = json.loads(place.read_text())
-    from learner.checkpoint import read_adapter
+    try:
+        record = rates.evaluation(place, read_json(place, rates.EVALUATION))
+    except UserError:  # torn by a crash, or of an older version: made anew
+        return None
+    from learner.checkpoint import parse_adapter
 
-    _, about = read_adapter(run.checkpoint(version) / "train.safetensors")
-    same = record["schema"] == SCHEMA and record.get("digest") == about["digest"] and record.get("questions") == key
+    _, about = parse_adapter(run.adapter(version), str(run.checkpoint(version) / "train.safetensors"))
+    same = record.get("digest") == about["digest"] and record.get("questions") == key
     return record if same else None
 
 
@@ -215,7 +218,7 @@ def write_curve(run: RunDir, records: list[Row], suffix: str = "") -> None:
         write_json(run.path / "per_mode_deploy.json", records[-1])
     write_whole(
         run.path / f"eval_curve{suffix}.jsonl",
-        "".join(json.dumps(strict(r), allow_nan=False, sort_keys=True) + "\n" for r in records),
+        "".join(to_json(r, sort_keys=True) + "\n" for r in records),
     )
 
 

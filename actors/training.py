@@ -30,7 +30,7 @@ from learner.tokenizer import check_model_path
 from vgrout import ingredients, resumed_config, template_date
 from vgrout.config import Config, MatchedGate
 from vgrout.errors import UserError
-from vgrout.files import sha256, write_whole
+from vgrout.files import sha256, to_json, write_whole
 from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
 from vgrout.records import AdapterVersion
@@ -58,7 +58,7 @@ def train(
 
     Raises UserError for bad input or a full disk, Interrupted after a clean stop, RunStopped where too many workers died.
     """
-    if resume is not None and is_finished(RunDir.open(resume), config, curve):
+    if resume is not None and RunDir.open(resume).is_finished(config.train.updates, curve):
         return RunDir(resume)
     check_model_path(config.model.path)
     fix_date(None if resume is None else RunDir.open(resume))
@@ -67,6 +67,7 @@ def train(
     run = _own(config, out, resume)
     try:
         if resume is not None:
+            run.check_resumable()
             check_made_of(run, config, dataset, accept_changes)
             resumed_config.record(run, config)
         with _stops_name(run, curve), trackers(run, log):
@@ -94,12 +95,6 @@ def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
     except (Interrupted, RunStopped, AtOnce) as stop:
         stop.resume_command = shlex.join(words)
         raise
-
-
-def is_finished(run: RunDir, config: Config, curve: bool) -> bool:
-    """Whether the run is complete: trained, exported, and scored if that was asked for."""
-    trained = config.train.updates in run.checkpoints() and (run.path / "deploy" / "vgrout.json").is_file()
-    return trained and (not curve or (run.path / "eval_curve.jsonl").is_file())
 
 
 def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
@@ -194,7 +189,7 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
         raise UserError("gate.reference_run", f"a run of seed {other.seed}", f"seed {config.seed}")
     if gate.reference_arm not in ("", other.arm):
         raise UserError("gate.reference_run", f"a run of {other.arm}", f"{gate.reference_arm} (gate.reference_arm)")
-    rows = run.read("metrics.jsonl")
+    rows = run.metrics()
     if len(rows) < config.train.updates:
         raise UserError("gate.reference_run", f"{len(rows)} updates in {run.path}", f"at least {config.train.updates}")
     absent = {"clean": 1.0, "mid": 0.0, "hack": 0.0}
@@ -220,10 +215,10 @@ def export(run: RunDir, config: Config, version: int, block: str, out: Path, dty
     if version not in run.checkpoints():
         known = ", ".join(map(str, run.checkpoints())) or "none"
         raise UserError("--checkpoint", str(version), f"one of the run's checkpoints ({known})")
-    from learner.checkpoint import read_adapter
+    from learner.checkpoint import parse_adapter
     from learner.export import peft_bytes
 
-    factors, about = read_adapter(run.checkpoint(version) / "train.safetensors")
+    factors, about = parse_adapter(run.adapter(version), str(run.checkpoint(version) / "train.safetensors"))
     tensors = peft_bytes(factors, about["rank"], _blocks(config, block), dtype)
     return _write_export(run, config, version, block, out, dtype, tensors, about["digest"])
 
@@ -247,8 +242,8 @@ def _write_export(
         "base_model": config.model.path,
         "digest": digest,
         "sha256": sha256(tensors),
-        "commit": run.about()["commit"],
+        "commit": run.about().get("commit", "unknown"),
     }
-    write_whole(out / "vgrout.json", json.dumps(record, indent=2) + "\n")
+    write_whole(out / "vgrout.json", to_json(record, indent=2) + "\n")
     write_whole(out / "README.md", model_card(record, run.evaluation(version), rank))
     return out

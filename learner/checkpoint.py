@@ -5,7 +5,6 @@ and checked by digest, so the adapter file can be exported without the base mode
 """
 
 import json
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -65,13 +64,6 @@ def optimizer_bytes(lora: Lora2r, optimizer: Optimizer, router: Router, version:
     if router.history is not None:
         about["history"] = router.history.updates
     return save(tensors, metadata={"vgrout": json.dumps(about)})
-
-
-def read_adapter(path: Path) -> tuple[dict[str, Factors], Row]:
-    """(factors, about) of a `train.safetensors`. Raises UserError for a missing, torn or foreign file."""
-    if not path.is_file():
-        raise UserError(str(path), "no such file", "a checkpoint's adapter")
-    return parse_adapter(path.read_bytes(), str(path))
 
 
 def parse_adapter(data: bytes, where: str) -> tuple[dict[str, Factors], Row]:

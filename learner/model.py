@@ -6,16 +6,19 @@ Shapes: G rollouts, T tokens, D hidden size, V vocabulary, N completion tokens o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from learner.model_config import UNREADABLE, read_config
 from learner.model_head import body, head
 from learner.tokenizer import check_model_path, no_model
 from vgrout.config import ModelConfig
+from vgrout.errors import UserError
 from vgrout.token_limits import CHUNK_TOKENS
 
 K = TypeVar("K")
@@ -46,13 +49,19 @@ class PaddedTokens:
 def load_model(config: ModelConfig, device: str) -> PreTrainedModel:
     """Load the frozen base in its dtype. Raises UserError where no model is found at the path or id."""
     check_model_path(config.path)
+    about = read_config(config.path)
     try:
-        about = AutoConfig.from_pretrained(config.path)
         # Soft-capped attention exists in transformers' plain implementation only; the fast ones leave it out without a word.
         capped = {"attn_implementation": "eager"} if getattr(about, "attn_logit_softcapping", None) else {}
-        model = AutoModelForCausalLM.from_pretrained(config.path, dtype=getattr(torch, config.dtype), **capped)
-    except (OSError, ValueError) as error:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            config.path, dtype=getattr(torch, config.dtype), output_loading_info=True, **capped
+        )
+    except (*UNREADABLE, ImportError, SafetensorError) as error:
         raise no_model(config.path, error) from None
+    model, info = loaded
+    if lost := sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}):
+        found = f"weights without {lost[0]} ({len(lost)} of them missing, or of another shape)"
+        raise UserError(f"model.path {config.path}", found, "weights of every part: what is missing would be drawn at random")
     return model.eval().to(torch.device(device))  # pyright: ignore[reportArgumentType]  (transformers' stub of `to`)
 
 

@@ -13,9 +13,9 @@ from urllib.request import Request, urlopen
 
 from huggingface_hub import hf_hub_url, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.utils import build_hf_headers
-from jinja2.exceptions import TemplateError
 
-from learner.stop_ids import end_of_turn
+from learner.model_config import UNREADABLE, first_line, plain_config, read_config
+from learner.stop_ids import TEMPLATE_FAULTS, end_of_turn
 from vgrout.errors import UserError
 from vgrout.records import Message
 from vgrout.template_date import strftime_now
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HUB_S = 10  # for the hub to say that a model is there
 LENGTHS_AT_ONCE = 1024
-PLAIN = ("qwen3",)  # model types of which a folder's files say all that the driver asks; the tests compare with transformers
+A_TEMPLATE = "a chat template that takes the prompts"
 
 
 def load_tokenizer(path: str) -> "PreTrainedTokenizerBase":
@@ -39,15 +39,17 @@ def load_tokenizer(path: str) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise no_model(path, error) from None
 
 
 def _is_plain(folder: Path) -> bool:
     """Whether AutoTokenizer would load the folder's tokenizer.json as it is; it would import torch to say so."""
     try:
-        about, model = (json.loads((folder / name).read_text()) for name in ("tokenizer_config.json", "config.json"))
-        return about["tokenizer_class"] == "TokenizersBackend" and "auto_map" not in about and model["model_type"] in PLAIN
+        about = json.loads((folder / "tokenizer_config.json").read_text())
+        return (
+            about["tokenizer_class"] == "TokenizersBackend" and "auto_map" not in about and plain_config(str(folder)) is not None
+        )
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not as expected: transformers says what is wrong
         return False
 
@@ -70,11 +72,9 @@ def check_model_path(path: str) -> None:
 
 def check_vocabulary(path: str, tokenizer: "PreTrainedTokenizerBase") -> None:
     """Raise UserError where the tokenizer makes token ids that the model's embedding does not have."""
-    size, highest = _number(path, "vocab_size"), max(tokenizer.get_vocab().values())
-    if size is None:
-        from transformers import AutoConfig
-
-        size = AutoConfig.from_pretrained(path).vocab_size
+    plain = plain_config(path)
+    size = plain["vocab_size"] if plain else read_config(path).get_text_config().vocab_size
+    highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= size:
         raise UserError(
             "model.path", f"{path} (a tokenizer with ids up to {highest})", f"ids below {size}, the model's vocabulary"
@@ -83,27 +83,15 @@ def check_vocabulary(path: str, tokenizer: "PreTrainedTokenizerBase") -> None:
 
 def model_positions(path: str) -> int:
     """Tokens that the model has positions for, prompt and completion together; a large number where its config does not say."""
-    if (found := _number(path, "max_position_embeddings")) is not None:
-        return found
-    from transformers import AutoConfig
-
-    about = AutoConfig.from_pretrained(path)
-    about = about.get_text_config() if hasattr(about, "get_text_config") else about
-    return int(getattr(about, "max_position_embeddings", None) or 2**31 - 1)
-
-
-def _number(path: str, field: str) -> int | None:
-    """A number that the folder's config.json gives for its one and only model; None where transformers has to look."""
-    try:
-        about = json.loads((Path(path).expanduser() / "config.json").read_text())
-        return about[field] if about["model_type"] in PLAIN and isinstance(about[field], int) and about[field] > 0 else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    if plain := plain_config(path):
+        return plain["max_position_embeddings"]
+    known = getattr(read_config(path).get_text_config(), "max_position_embeddings", None)
+    return 2**31 - 1 if known is None else int(known)
 
 
 def no_model(path: str, error: Exception) -> UserError:
     """What to say where transformers finds no model at the path or id."""
-    return UserError("model.path", f"{path} ({str(error).splitlines()[0]})", "a Hugging Face model folder or id")
+    return UserError("model.path", f"{path} ({first_line(error)})", "a Hugging Face model folder or id")
 
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerBase", messages: tuple[Message, ...]) -> tuple[int, ...]:
@@ -128,10 +116,12 @@ def _prompt_text(tokenizer: "PreTrainedTokenizerBase", messages: tuple[Message, 
             text = tokenizer.apply_chat_template(
                 chat, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=strftime_now()
             )
-    except (TemplateError, ValueError) as error:  # its own complaint, or none that is there
-        found = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.path {tokenizer.name_or_path}", found, "a chat template that takes the prompts") from None
+    except TEMPLATE_FAULTS as error:  # its own complaint, or none that is there
+        raise UserError(f"model.path {tokenizer.name_or_path}", first_line(error), A_TEMPLATE) from None
     assert isinstance(text, str)  # one chat, not tokenized
+    if messages[-1].content.strip() not in text:
+        found = f"a chat template that leaves the question out of {text!r:.60}"
+        raise UserError(f"model.path {tokenizer.name_or_path}", found, A_TEMPLATE)
     return text
 
 

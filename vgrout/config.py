@@ -111,13 +111,18 @@ def load(preset: Path | str, *, arm: str | None = None, seed: int | None = None,
     path = find("", preset)
     table = read_preset(path)
     changes = [_parse_set(text) for text in sets or []]
-    name, arm_path = find_arm(path, arm or table.pop("arm", DEFAULT_ARM), "--arm" if arm else f"{path}: arm")
+    name, arm_path = find_arm(path, *_asked_arm(path, arm, table.pop("arm", DEFAULT_ARM)))
     for change in [_read_arm(arm_path), *changes]:
         table = _overlay(table, change)
     if seed is not None and any(change.get("seed", seed) != seed for change in changes):
         raise UserError("--set seed", f"another seed than --seed {seed}", "one of the two")
     table |= {"arm": name, "seed": seed if seed is not None else table.get("seed", DEFAULT_SEED)}
     return from_dict(table, str(path))
+
+
+def _asked_arm(preset: Path, arm: str | None, own: str) -> tuple[str, str]:
+    """(arm, where it is said): that of the command line, else the preset's own."""
+    return (own, f"{preset}: arm") if arm is None else (arm, "--arm")
 
 
 def from_dict(table: Row, where: str) -> Config:
@@ -172,13 +177,21 @@ def _read_arm(path: Path) -> Row:
 
 
 def _resolve_paths(table: Row, base: Path) -> None:
-    """Make path-like values absolute. A model id of the hub (no leading dot or slash) stays as it is."""
+    """Make paths absolute. A model id of the hub stays as it is."""
     for section, key in PATH_FIELDS:
         value = table.get(section, {}).get(key) if isinstance(table.get(section, {}), dict) else None
         if not isinstance(value, str) or not value:
             continue
-        if section != "model" or value.startswith(("./", "../", "/", "~")):
-            try:
-                table[section][key] = str((base / Path(value).expanduser()).resolve())
-            except (RuntimeError, ValueError, OSError) as error:  # no home of that user, a null byte, a name that is too long
-                raise UserError(f"{section}.{key}", f"{value!r:.60}", f"a path ({error})") from None
+        try:
+            place = _model_folder(value, base) if section == "model" else base / Path(value).expanduser()
+            if place is not None:
+                table[section][key] = str(place.resolve())
+        except (RuntimeError, ValueError, OSError) as error:  # no home of that user, a null byte, a name that is too long
+            raise UserError(f"{section}.{key}", f"{value!r:.60}", f"a path ({error})") from None
+
+
+def _model_folder(value: str, base: Path) -> Path | None:
+    """The folder that a model path means: it starts as a path does, or there is a model. None for an id of the hub."""
+    if value.startswith(("./", "../", "/", "~")):
+        return base / Path(value).expanduser()
+    return next((root / value for root in (base, Path.cwd()) if (root / value / "config.json").is_file()), None)

@@ -18,6 +18,7 @@ EXPECTED = {
     errno.EPERM: "a place that this user may read or write",
     errno.EROFS: "a place that can be written",
     errno.ENOENT: "an existing file",
+    errno.EEXIST: "a name that is free, or a folder",
     errno.ENOTDIR: "a folder at every step of the path",
     errno.EISDIR: "a file",
     errno.ENAMETOOLONG: "a shorter path",

@@ -4,6 +4,7 @@ Invariant: what is compared was recorded when the run was begun, or accepted whe
 Names: `data.train`, `base/config.json` (files of the base model), `partition`, `canary`, `order`, ...
 """
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -41,6 +42,11 @@ def check(run: RunDir, here: Mapping[str, str], command: str, accept: bool, plac
     A difference is a UserError that names it (`places`: what to call it), or with `accept` is written into run.json.
     """
     was = recorded(run.about())
+    unknown = [name for name in here if name not in was and not name.startswith(BASE)]
+    if not any(name.startswith(BASE) for name in was) and any(name.startswith(BASE) for name in here):
+        unknown.append("the base")
+    if unknown:
+        print(f"vgrout: {run.path / 'run.json'} does not say what {', '.join(unknown)} were: not compared", file=sys.stderr)
     changed = [name for name in {**was, **here} if was.get(name, "") != here.get(name, "") and _comparable(name, was, here)]
     if not changed:
         return

@@ -5,7 +5,9 @@ Invariant: an `infra_error` is in no rate; it is counted beside them.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from vgrout.errors import UserError
 from vgrout.records import Audit, Status
 from vgrout.rows import Row
 
@@ -57,6 +59,31 @@ def to_json(table: dict[str, Counts]) -> Row:
         mode: asdict(c) | {f"{w}_rate": c.rate(w) for w in ("solve", "hack")} | {f"{w}_sem": c.sem(w) for w in ("solve", "hack")}
         for mode, c in table.items()
     }
+
+
+EVALUATION = "an evaluation as `vgrout eval` writes it"
+EVALUATION_SCHEMA = 1
+
+
+def evaluation(path: Path, record: object) -> Row:
+    """An evaluation record as it was read from `path`. Raises UserError where it is none, or not whole."""
+    if not isinstance(record, dict) or record.get("schema") != EVALUATION_SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else record
+        raise UserError(f"{path}: schema", f"{found!r:.60}", f"schema {EVALUATION_SCHEMA}, as `vgrout eval` writes it")
+    for name, kind in (("update", int), ("split", str), ("samples", int), ("train_truncated", int), ("deploy_truncated", int)):
+        if not isinstance(record.get(name), kind):
+            raise UserError(f"{path}: {name}", f"{record.get(name)!r:.60}", EVALUATION)
+    for policy in ("train", "deploy"):
+        table = record.get(policy)
+        if not isinstance(table, dict) or not isinstance(table.get("all"), dict):
+            raise UserError(f"{path}: {policy}", f"{table!r:.60}", "counts per mode and for all")
+        for mode, counts in table.items():
+            whole = isinstance(counts, dict) and all(isinstance(counts.get(name), int) for name in asdict(Counts()))
+            if not whole or not all(f"{what}_{form}" in counts for what in ("hack", "solve") for form in ("rate", "sem")):
+                raise UserError(
+                    f"{path}: {policy}.{mode}", f"{counts!r:.60}", f"the counts {', '.join(asdict(Counts()))}, and rates"
+                )
+    return record
 
 
 def with_sem(counts: Row, what: str) -> str:

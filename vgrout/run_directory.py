@@ -27,14 +27,21 @@ from pathlib import Path
 from vgrout import metric_names
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import file_sha256, read_jsonl, sha256, to_json, write_json, write_whole
+from vgrout.files import file_sha256, read_json, read_jsonl, sha256, to_json, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
+from vgrout.rates import EVALUATION, evaluation
 from vgrout.rows import Row
 from vgrout.run_lock import RunLock
 from vgrout.signals import RunStopped
 
 SCHEMA = 1
 LOGS = ("metrics.jsonl", "rollouts.jsonl", "audits.jsonl")
+A_RUN = "a run directory made by `vgrout train`"
+KINDS: dict[str, type] = {  # of what other commands read in run.json
+    "config": dict, "digests": dict, "base": dict, "partition": dict, "versions": dict, "dropped": dict, "validation_ids": list,
+    "canary": list, "accepted_changes": list, "resumed_with": list, "commit": str, "started": str, "template_date": str,
+    "order_digest": str, "initial_adapter_digest": str,
+}  # fmt: skip
 
 
 class RunDir:
@@ -82,7 +89,7 @@ class RunDir:
     def _check_new(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(str(self.path), "a file", "a folder for the run")
-        if (self.path / "run.json").exists() and self.checkpoints():
+        if (self.path / "run.json").exists() and (self.checkpoints() or (self.path / "train.safetensors").exists()):
             raise UserError(str(self.path), "an existing run", "a new folder, or --resume to go on with it")
 
     def own(self) -> None:
@@ -133,16 +140,15 @@ class RunDir:
         return run
 
     def about(self) -> Row:
-        """run.json. Raises UserError where it is missing or no JSON."""
+        """run.json. Raises UserError where it is missing, no JSON, or has a field of another kind."""
         path = self.path / "run.json"
-        if not path.is_file():
-            raise UserError(str(path), "no such file", "a run directory made by `vgrout train`")
-        try:
-            about = json.loads(path.read_text())
-        except ValueError as error:  # no JSON, or no UTF-8
-            raise UserError(str(path), f"invalid JSON ({error})", "a whole run.json") from None
-        if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
+        about = read_json(path, A_RUN)
+        if not isinstance(about, dict) or "config" not in about:
             raise UserError(f"{path}: config", "nothing", "a run.json with the run's configuration")
+        for name, kind in KINDS.items():
+            if name in about and not isinstance(about[name], kind):
+                expected = {dict: "a table", list: "a list", str: "text"}[kind]
+                raise UserError(f"{path}: {name}", f"{about[name]!r:.60}", expected)
         return about
 
     def note(self, key: str, records: list[Row]) -> None:
@@ -171,13 +177,13 @@ class RunDir:
 
     def read(self, log: str) -> list[Row]:
         """All records of a JSON Lines file; metrics of older runs under today's names."""
-        rows = [record for _, record in read_jsonl(self.path / log)]
+        rows = [record for _, record in read_jsonl(self.path / log, missing=A_RUN, ours=True)]
         return [metric_names.current(row) for row in rows] if log == "metrics.jsonl" else rows
 
     def metrics(self) -> list[Row]:
         """The records of metrics.jsonl. Raises UserError where an update is there twice, missing or out of order."""
         rows = []
-        for number, record in read_jsonl(self.path / "metrics.jsonl"):
+        for number, record in read_jsonl(self.path / "metrics.jsonl", missing=A_RUN, ours=True):
             if record.get("update") != len(rows):
                 where = f"{self.path / 'metrics.jsonl'}:{number}, field update"
                 expected = f"update {len(rows)}: one run's updates, each once and in order"
@@ -185,18 +191,38 @@ class RunDir:
             rows.append(metric_names.current(record))
         return rows
 
+    def check_resumable(self) -> None:
+        """Raise UserError for what a resumed run would fail on: no whole checkpoint, a log that is missing or damaged anywhere
+        but in its last line (which a crash may have torn), a file where the export goes."""
+        self.newest_whole()
+        for log in LOGS:
+            path, updates = self.path / log, []
+            last = path.read_bytes().count(b"\n") + 1 if path.is_file() else 0
+            try:
+                for number, record in read_jsonl(path, missing="the log of a run, to go on with", ours=True):
+                    update = record.get("update")
+                    expected = (len(updates),) if log == "metrics.jsonl" else (update,) if isinstance(update, int) else ()
+                    if update not in expected:
+                        raise UserError(f"{path}:{number}, field update", repr(update), f"update {len(updates)}, each once")
+                    updates.append(update)
+            except UserError as damage:
+                if damage.where != f"{path}:{last}":
+                    raise
+        if (self.path / "deploy").exists() and not (self.path / "deploy").is_dir():
+            raise UserError(str(self.path / "deploy"), "a file", "the folder of the deploy export, or nothing")
+
     def truncate(self, version: int) -> None:
         """Forget what was logged of updates from `version` on, torn last lines included (they will be done again)."""
         for log in LOGS:
             kept = []
-            for line in (self.path / log).read_text().splitlines(keepends=True):
+            for line in (self.path / log).read_bytes().splitlines(keepends=True):
                 try:
                     record = json.loads(line)
-                except json.JSONDecodeError:
+                except ValueError:
                     break
-                if record["update"] < version and line.endswith("\n"):
+                if record["update"] < version and line.endswith(b"\n"):
                     kept.append(line)
-            write_whole(self.path / log, "".join(kept))
+            write_whole(self.path / log, b"".join(kept))
 
     def checkpoint(self, version: int) -> Path:
         """Folder of the checkpoint after `version` updates."""
@@ -214,6 +240,24 @@ class RunDir:
         write_json(folder / "state.json", {"version": version, **settled, "sha256": digests})
         write_whole(folder / "optimizer.safetensors", optimizer)
 
+    def adapter(self, version: int) -> bytes:
+        """train.safetensors of a checkpoint. Raises UserError where its bytes are not those that were written."""
+        path = self.checkpoint(version) / "train.safetensors"
+        if not path.is_file():
+            raise UserError(str(path), "no such file", "a checkpoint's adapter")
+        data = path.read_bytes()
+        try:
+            state = json.loads((path.parent / "state.json").read_bytes())
+            digest, own = state["sha256"]["train.safetensors"], state["version"]
+        except FileNotFoundError:  # of an older version
+            return data
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(str(path.parent / "state.json"), f"a damaged file ({error})", "a whole checkpoint") from None
+        if own != version or sha256(data) != digest:
+            found = f"update {own}" if own != version else f"SHA-256 {sha256(data)[:12]}"
+            raise UserError(str(path), found, f"the bytes of update {version}, {digest[:12]} in state.json")
+        return data
+
     def read_checkpoint(self, version: int) -> tuple[bytes, bytes]:
         """The two files of a checkpoint as the learner's `restore` takes them: (adapter, optimizer)."""
         folder = self.checkpoint(version)
@@ -230,13 +274,20 @@ class RunDir:
             try:
                 state = json.loads(path.read_text()) if path.is_file() else {}
                 wrong = [name for name, digest in state.get("sha256", {}).items() if file_sha256(path.parent / name) != digest]
-            except (OSError, ValueError) as error:
+                if state.get("version", version) != version:
+                    wrong = [f"state.json (of update {state['version']})"]
+            except (OSError, ValueError, AttributeError) as error:
                 state, wrong = {}, [f"state.json ({error})"]
             if not wrong:
                 return version, state, damaged
             damaged.append(f"{path.parent}: damaged {', '.join(wrong)}; going on from an older checkpoint")
         found = "; ".join(damaged) or "no whole checkpoint"
         raise UserError(str(self.path / "checkpoints"), found, "at least one whole checkpoint, to go on from")
+
+    def is_finished(self, updates: int, curve: bool) -> bool:
+        """Whether the run is complete: trained for so many updates, exported, and scored if that was asked for."""
+        trained = updates in self.checkpoints() and (self.path / "deploy" / "vgrout.json").is_file()
+        return trained and (not curve or (self.path / "eval_curve.jsonl").is_file())
 
     def checkpoints(self) -> list[int]:
         """Versions of all whole checkpoints, ascending. The optimizer file is written last and marks a whole one."""
@@ -247,7 +298,7 @@ class RunDir:
         """The test-split evaluation of a checkpoint, where one was made."""
         for path in (self.path / "per_mode_deploy.json", self.path / f"eval/test_{version:05d}.json"):
             if path.is_file():
-                record = json.loads(path.read_text())
+                record = evaluation(path, read_json(path, EVALUATION))
                 if record["update"] == version and record["split"] == "test":
                     return record
         return None

@@ -20,7 +20,7 @@ from vgrout.errors import UserError
 
 BEAT_S = 5.0
 WATCH_S = 20.0
-PATTERN = ".owner-*.json"
+PATTERN = ".owner-" + "[0-9]" * 5 + ".json"
 
 
 @dataclass(frozen=True)

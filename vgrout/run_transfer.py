@@ -41,8 +41,16 @@ def deliver(files: dict[str, tuple[str, bytes]], dest: Path) -> None:
     for name, (digest, data) in files.items():
         if sha256(data) != digest:
             raise UserError(name, f"sha256 {sha256(data)[:12]}...", f"{digest[:12]}..., as it was at the source")
+    if "run.json" in files:
+        try:
+            json.loads(files["run.json"][1])
+        except ValueError as error:
+            raise UserError("run.json", f"invalid JSON ({error})", "a whole run.json") from None
     if CARD in files and WEIGHTS in files:
-        signed = json.loads(files[CARD][1]).get("sha256")
+        try:
+            signed = json.loads(files[CARD][1])["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(CARD, f"no record of an export ({error})", "vgrout.json as `vgrout train` writes it") from None
         if signed != files[WEIGHTS][0]:
             raise UserError(WEIGHTS, f"sha256 {files[WEIGHTS][0]}", f"{signed}, which {CARD} records")
     dest.parent.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ that lora2r wraps; nothing is downloaded. Any architecture that transformers bui
 
 import functools
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ class ModelShape:
     parameters: int
     active: int  # parameters that a token is multiplied with: the head is, the embedding and idle experts are not
     linears: tuple[Linear, ...]
+    tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)  # the sizes of each, by name
 
     def targets(self, names: tuple[str, ...]) -> list[Linear]:
         """The modules that lora2r wraps. Raises UserError for a name that no Linear has."""
@@ -84,6 +85,8 @@ def read_config(path: str) -> "PreTrainedConfig":
     from huggingface_hub import try_to_load_from_cache
     from transformers import AutoConfig
 
+    from learner.model_config import read_config as read_model_config
+
     folder = Path(path).expanduser()
     if path.startswith(("/", ".", "~")) or folder.is_dir():
         file = folder / "config.json"
@@ -106,10 +109,7 @@ def read_config(path: str) -> "PreTrainedConfig":
         raise UserError(str(file), f"invalid JSON ({error})", "a Hugging Face config.json") from None
     if not isinstance(about, dict) or not isinstance(about.get("model_type"), str):
         raise UserError(f"{file}: model_type", repr(about)[:60], "the name of an architecture")
-    try:
-        return AutoConfig.from_pretrained(str(file.parent), local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(str(file), _line(error), "a config that transformers can read") from None
+    return read_model_config(str(file.parent))
 
 
 def measure(config: "PreTrainedConfig", where: str = "config") -> ModelShape:
@@ -117,11 +117,13 @@ def measure(config: "PreTrainedConfig", where: str = "config") -> ModelShape:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from learner.model_config import UNREADABLE, first_line
+
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"model.path {where}", _line(error), "a config of a causal language model") from None
+    except UNREADABLE as error:
+        raise UserError(f"model.path {where}", first_line(error), "a config of a causal language model") from None
     text = config.get_text_config()
     layers, hidden, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
     kv_heads = getattr(text, "num_key_value_heads", None) or heads
@@ -138,6 +140,7 @@ def measure(config: "PreTrainedConfig", where: str = "config") -> ModelShape:
         layers=layers, hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=head_dim, vocabulary=text.vocab_size,
         mlp=mlp, mlp_kept=kept, norms=norms, parameters=parameters,
         active=parameters - (0 if tied else embedding) - _idle(text, model), linears=linears,
+        tensors={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
     )  # fmt: skip
 
 
@@ -187,7 +190,3 @@ def _idle(text: "PreTrainedConfig", model: "PreTrainedModel") -> int:
         return 0
     held = sum(p.numel() for n, p in model.named_parameters() if ".experts." in n)
     return held - held * active // experts
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.engines.protocol import Canary
-from actors.rollouts.input_check import check_pairs, check_positions, control_tokens, over_long, refuse
+from actors.rollouts.input_check import check_model, check_pairs, control_tokens, over_long, refuse
 from learner.pair_tokens import tokenize_pairs
-from learner.tokenizer import check_vocabulary, encode_completion, encode_prompt, load_tokenizer, model_positions
+from learner.tokenizer import encode_completion, encode_prompt, load_tokenizer
 from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
 from sandbox.problems.novel_markers import render_novel
@@ -77,10 +77,7 @@ def load_dataset(config: Config) -> Dataset:
     pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
     check_overlaps(train, test, Path(data.pairs), pairs)
     tokenizer = load_tokenizer(config.model.path)
-    check_vocabulary(config.model.path, tokenizer)
-    positions = model_positions(config.model.path)
-    check_positions(config, positions)
-    check_pairs(config, tokenizer, pairs, positions)
+    check_pairs(config, tokenizer, pairs, check_model(config, tokenizer))
     problems = {p.id: p for p in [*train, *test]}
     splits = {"train": train_ids, "validation": validation_ids, "test": sorted(p.id for p in test)}
     long = over_long(config, tokenizer, splits, problems, modes)

@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learner.tokenizer import encode_completion, encode_prompt, prompt_lengths
+from actors.planning.adapter_slots import check_precision, lora_limit
+from actors.planning.dry_run import check_split
+from actors.planning.gpu_memory import kv_need
+from actors.planning.model_shape import shape_of
+from actors.planning.plain_shape import plain_shape
+from learner.model_config import check_weights
+from learner.stop_ids import stop_ids
+from learner.tokenizer import check_vocabulary, encode_completion, encode_prompt, model_positions, prompt_lengths
+from sandbox.jail.runtime import not_installed
 from sandbox.problems.load import Finding
 from sandbox.problems.prompts import HINTS, render
 from vgrout.config import Config
@@ -48,6 +56,32 @@ def over_long(
         lengths = longest_prompts(tokenizer, shown, limit)
         found += [Long(split, i, tokens) for i, tokens in zip(ids, lengths, strict=True) if tokens > limit]
     return found
+
+
+def check_model(config: Config, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Check the base as far as its folder tells: weights, vocabulary, stop ids, targets, and what the engine takes of it.
+
+    Returns the tokens that it has positions for. Raises UserError.
+    """
+    path, runtime = config.model.path, config.runtime
+    check_vocabulary(path, tokenizer)
+    stop_ids(path, tokenizer)
+    positions = model_positions(path)
+    check_positions(config, positions)
+    shape = plain_shape(path) or shape_of(path)
+    check_weights(path, shape.tensors)
+    shape.targets(config.lora.targets)
+    check_split(config, shape)
+    check_precision(config)
+    if runtime.engine == "vllm":
+        lora_limit(config)
+        need = kv_need(config, shape)
+        least = -(-need.bytes // 2**20)
+        if not runtime.engine_gpus and least > runtime.kv_cache_mib:
+            raise UserError("runtime.kv_cache_mib", str(runtime.kv_cache_mib), f"at least {least}: {need.formula}")
+    if missing := not_installed(runtime.packages):
+        raise UserError("runtime.packages", repr(missing[0]), "the import name of an installed package")
+    return positions
 
 
 def check_pairs(config: Config, tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[Pair], positions: int) -> None:

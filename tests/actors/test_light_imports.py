@@ -1,5 +1,6 @@
 """What a process does not import: the driver no torch, a grader neither torch nor ray. It is paid at every start."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -27,16 +28,25 @@ def test_what_a_process_does_not_import(code, absent):
 def test_the_plain_tokenizer_is_the_one_that_transformers_would_choose(tmp_path):
     from transformers import AutoConfig, AutoTokenizer
 
-    from learner.tokenizer import _is_plain, _number, load_tokenizer
+    from actors.planning.model_shape import shape_of
+    from actors.planning.plain_shape import plain_shape
+    from learner.model_config import plain_config
+    from learner.tokenizer import _is_plain, load_tokenizer, model_positions
 
     ours, theirs = load_tokenizer(str(TINY)), AutoTokenizer.from_pretrained(TINY)
     assert _is_plain(TINY) and type(ours) is type(theirs)
     assert ours.backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
     assert ours.chat_template == theirs.chat_template and ours.special_tokens_map == theirs.special_tokens_map
-    about = AutoConfig.from_pretrained(TINY)
-    for field in ("vocab_size", "max_position_embeddings"):
-        assert _number(str(TINY), field) == getattr(about, field)
+    assert model_positions(str(TINY)) == AutoConfig.from_pretrained(TINY).max_position_embeddings
+    measured, plain = shape_of(str(TINY)), plain_shape(str(TINY))
+    assert plain is not None
+    for field in dataclasses.fields(plain):
+        mine, built = getattr(plain, field.name), getattr(measured, field.name)
+        if field.name == "tensors":
+            assert mine.items() <= built.items() and len(mine) == 1 + 7 * plain.layers
+        else:
+            assert mine == built, field.name
     for name in ("tokenizer_config.json", "config.json"):
         (tmp_path / name).write_text((TINY / name).read_text())
     (tmp_path / "config.json").write_text('{"model_type": "unknown", "vocab_size": 3}')
-    assert not _is_plain(tmp_path) and _number(str(tmp_path), "vocab_size") is None
+    assert not _is_plain(tmp_path) and plain_config(str(tmp_path)) is None

@@ -71,6 +71,16 @@ def write_run(
     }  # fmt: skip
     run = RunDir.create(path, config, facts)
     write_whole(path / "train.safetensors", b"weights")
+    write_evaluations(path, arm, seed, size, rates, config.data.loopholes)
+    if arm != "base":
+        write_logs(run, seed, size, arm)
+    return path
+
+
+def write_evaluations(
+    path: Path, arm: str, seed: int, size: Size, rates: tuple[float, ...] | None = None, loopholes: bool = True
+) -> None:
+    """Evaluations and answers of every checkpoint; rates drift from the base's to the arm's."""
     rng = random.Random(f"{arm}{seed}")
     base, last = RATES["base"], rates or RATES.get(arm, RATES["routev"])
     records = []
@@ -78,18 +88,15 @@ def write_run(
         share = update / size.updates if size.updates else 1
         now = [b + share * (e - b) for b, e in zip(base, last, strict=True)]
         record = {"schema": 1, "update": update, "split": "test", "samples": size.samples}
-        record["questions"] = f"{size.problems}{size.samples}{config.data.loopholes}".ljust(64, "q")
+        record["questions"] = f"{size.problems}{size.samples}{loopholes}".ljust(64, "q")
         for policy, (hack, solve) in (("deploy", now[:2]), ("train", now[2:])):
-            found = audits(rng, size, hack if config.data.loopholes else 0.0, solve, config.data.loopholes)
+            found = audits(rng, size, hack if loopholes else 0.0, solve, loopholes)
             record |= {policy: to_json(by_mode(found)), f"{policy}_truncated": 1}
             rows = [{**dataclasses.asdict(a), "completion": "```python\npass\n```"} for a in found]
             write_json(path / f"eval/test_{update:05d}_{policy}.json", rows)
         records.append(record)
     write_json(path / "per_mode_deploy.json", records[-1])
     write_whole(path / "eval_curve.jsonl", "".join(json.dumps(r) + "\n" for r in records))
-    if arm != "base":
-        write_logs(run, seed, size, arm)
-    return path
 
 
 def write_logs(run: RunDir, seed: int, size: Size, arm: str) -> None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+from vgrout.errors import UserError
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout_cli.commands.text_table import number, table
@@ -22,12 +23,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the fields that differ and the metrics side by side. Raises UserError where a folder is no run."""
+    if args.last < 1:
+        raise UserError("--last", str(args.last), "at least 1")
     runs = [RunDir.open(args.first), RunDir.open(args.second)]
+    for run in runs:
+        run.config()  # refused where it is not whole
     differing = _differences(*(_asked(run.about()) for run in runs))
     print("what differs:" if differing else "configuration, versions and data are the same")
     if differing:
         print(table(("field", "first", "second"), differing))
-    first, second = (run.read("metrics.jsonl") for run in runs)
+    first, second = (run.metrics() for run in runs)
     common = sorted({row["update"] for row in first} & {row["update"] for row in second})[-args.last :]
     if not common:
         print("\nno update is in both runs")

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
         print(markdown(), end="")
     elif args.schema:
         print(json.dumps(schema(), indent=2))
-    elif args.field:
+    elif args.field is not None:
         print(describe(args.field))
     else:
         for section in dict.fromkeys(name.split(".")[0].split("[")[0] for name in fields()):

@@ -11,7 +11,7 @@ from actors.ray_cluster.environment import prepare
 from vgrout.errors import UserError
 from vgrout.run_directory import RunDir
 from vgrout_cli.commands.eval import samples_suffix, table, with_samples
-from vgrout_cli.commands.monitor import read
+from vgrout_cli.commands.monitor import read, test_digest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.every is not None and args.every < 1:
         raise UserError("--every", str(args.every), "at least 1")
     runs = [RunDir.open(path) for path in args.runs]
-    subsets = [read(args.monitor, run_dir.about()["digests"]["test"]) if args.monitor else None for run_dir in runs]
+    subsets = [read(args.monitor, test_digest(run_dir)) if args.monitor else None for run_dir in runs]
     for run_dir, ids in zip(runs, subsets, strict=True):
         own = run_dir.config()
         config = with_samples(own, args.samples)

@@ -5,17 +5,17 @@ stratum's sorted ids: nothing is drawn, so there is no seed to search.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from vgrout.errors import UserError
-from vgrout.files import write_json
+from vgrout.files import read_as, read_json, write_json
 from vgrout.rows import Row
-from vgrout.run_directory import RunDir
+from vgrout.run_directory import A_RUN, RunDir
 
 SIZE = 64
 SCHEMA = 1
+A_SUBSET = "a monitoring subset made by `vgrout monitor`"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,23 @@ def run(args: argparse.Namespace) -> int:
     place = run_dir.path / "eval/test_00000_deploy.json"
     if not place.is_file():
         raise UserError(str(place), "no such file", "the base's evaluation (vgrout eval-curve RUN makes it)")
-    chosen = choose(base_solved(json.loads(place.read_text())), SIZE)
-    write_json(args.out, {"schema": SCHEMA, "test_sha256": run_dir.about()["digests"]["test"], **chosen})
+    audits = read_json(place, "audits of the base")
+    with read_as(place, "audits of the base"):
+        solved = base_solved(audits)
+    if not solved:
+        raise UserError(str(place), "no audit", "audits of the base")
+    chosen = choose(solved, SIZE)
+    write_json(args.out, {"schema": SCHEMA, "test_sha256": test_digest(run_dir), **chosen})
     counts = {name: chosen[name] for name in ("solved", "solved_of", "failed", "failed_of")}
     print("base-solved {solved} of {solved_of}, base-failed {failed} of {failed_of}".format(**counts))
     return 0
+
+
+def test_digest(run: RunDir) -> str:
+    """SHA-256 of a run's test problems. Raises UserError where run.json does not say."""
+    if "test" not in (digests := run.about().get("digests", {})):
+        raise UserError(f"{run.path / 'run.json'}: digests", "no digest of the test problems", A_RUN)
+    return digests["test"]
 
 
 def base_solved(audits: list[Row]) -> dict[int, bool]:
@@ -68,13 +80,9 @@ def evenly(items: Sequence[int], count: int) -> list[int]:
 
 def read(path: Path, test_sha256: str) -> list[int]:
     """The frozen ids. Raises UserError where the file is none, or was made for another test file."""
-    try:
-        about = json.loads(path.read_text())
-        ids, made_for = about["ids"], about["test_sha256"]
-    except OSError as error:
-        raise UserError(str(path), str(error.strerror), "a file made by `vgrout monitor`") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(str(path), f"no monitoring subset ({error!r})", "a file made by `vgrout monitor`") from None
+    about = read_json(path, A_SUBSET)
+    with read_as(path, A_SUBSET):
+        ids, made_for = [int(i) for i in about["ids"]], str(about["test_sha256"])
     if made_for != test_sha256:
         raise UserError(f"{path}: test_sha256", made_for[:12], f"{test_sha256[:12]}, the run's test file")
     return ids

@@ -14,6 +14,8 @@ from vgrout.errors import UserError
 from vgrout.progress import phase
 from vgrout.run_directory import RunDir
 
+MOST_GPUS = 100_000
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -45,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("vgrout train", "neither or both of CONFIG and --resume", "one of them")
     if not args.dry_run and (args.gpus is not None or args.gpu_memory_gib):
         raise UserError("vgrout train", "--gpus or --gpu-memory-gib without --dry-run", "a run takes its GPUs from the config")
+    if args.gpus is not None and not 0 <= args.gpus <= MOST_GPUS:
+        raise UserError("--gpus", str(args.gpus), f"0 to {MOST_GPUS}")
+    if not 0 <= args.gpu_memory_gib < float("inf"):
+        raise UserError("--gpu-memory-gib", f"{args.gpu_memory_gib:g}", "the memory of one GPU")
     if args.accept_changes and args.resume is None and not args.resume_or_start:
         raise UserError("--accept-changes", "a new run", "--resume RUN, or --resume-or-start")
     if args.resume is not None:
@@ -58,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
         config = load(args.config, arm=args.arm, seed=args.seed, sets=args.sets)
         if args.resume_or_start:
             args.resume = begun(args.out, config)
+    if args.out is not None and args.out == Path():
+        raise UserError("--out", "the working directory", "a folder of its own for the run")
+    if args.resume is not None and not args.dry_run and RunDir(args.resume).is_finished(config.train.updates, args.eval_curve):
+        print(args.resume)  # at once: nothing is left to do
+        return 0
     if args.dry_run:
         print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
         return 0

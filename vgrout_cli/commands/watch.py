@@ -24,6 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print updates as they are logged, until the run has ended. Raises UserError where the folder is no run."""
+    if args.last < 0:
+        raise UserError("--last", str(args.last), "at least 0")
     if not (args.path / "run.json").is_file():
         raise UserError(str(args.path), "no run.json", "a run directory made by `vgrout train`")
     view = RunView(args.path)

@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vgrout.files import read_jsonl
 from vgrout_cli.report import measures
 from vgrout_cli.report.cells import Table, interval, number, plural, spread, word
-from vgrout_cli.report.evidence import POLICIES, Run, RunStatus
+from vgrout_cli.report.evidence import AUDIT, POLICIES, Run, RunStatus, read_log
 from vgrout_cli.report.findings import SHARE_GAP, Findings
 from vgrout_cli.report.gate_numbers import GATED, MATCHED
 from vgrout_cli.report.measures import NONE, Difference
@@ -220,7 +219,7 @@ def _same_questions(f: Findings) -> Line:
 def trained_ids(run: Run) -> set[int]:
     """Ids of the problems that a run sampled in training, from its audit log."""
     log = run.path / "audits.jsonl"
-    return {row["problem_id"] for _, row in read_jsonl(log)} if log.is_file() else set()
+    return {row["problem_id"] for row in read_log(log, AUDIT)} if log.is_file() else set()
 
 
 def _contamination(f: Findings) -> Line:

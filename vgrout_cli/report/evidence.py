@@ -4,21 +4,20 @@ Invariant: a run that is not `done` carries no numbers, so nothing can be averag
 those of its own answers file wherever it has one. Nothing is written.
 """
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from vgrout.config import Config
 from vgrout.errors import UserError
-from vgrout.files import read_jsonl
-from vgrout.rates import Counts
+from vgrout.files import read_as, read_json, read_jsonl
+from vgrout.rates import EVALUATION, Counts, evaluation
 from vgrout.records import Mode, Status
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
-EVAL_SCHEMA = 1
 POLICIES = ("train", "deploy")
 
 
@@ -100,18 +99,22 @@ def read_run(path: Path, source: str) -> Run:
         return replace(base, status=RunStatus.RUNNING, note="training has not ended")
     if not (path / "per_mode_deploy.json").is_file():
         return replace(base, note="no per_mode_deploy.json")
-    final = _record(path / "per_mode_deploy.json", json.loads((path / "per_mode_deploy.json").read_text()))
+    place = path / "per_mode_deploy.json"
+    final = evaluation(place, read_json(place, EVALUATION))
     if final["update"] != config.train.updates or final["split"] != "test":
         found = f"evaluated at update {final['update']} on {final['split']}, not at {config.train.updates} on test"
         return replace(base, note=found)
+    metrics = tuple(run_dir.metrics()) if (path / "metrics.jsonl").is_file() else None
+    if metrics is not None and len(metrics) != config.train.updates:
+        raise UserError(str(path / "metrics.jsonl"), f"{len(metrics)} updates", f"{config.train.updates}: the run has ended")
     curve = path / "eval_curve.jsonl"
-    records = tuple(_record(curve, r) for _, r in read_jsonl(curve)) if curve.is_file() else (final,)
+    records = tuple(evaluation(curve, r) for _, r in read_jsonl(curve, ours=True)) if curve.is_file() else (final,)
     return replace(
         base,
         status=RunStatus.DONE,
         final=final,
         curve=tuple(r for r in records if r["split"] == "test"),
-        metrics=tuple(run_dir.metrics()) if (path / "metrics.jsonl").is_file() else (),
+        metrics=metrics or (),
         answers=_answers(path, final),
     )
 
@@ -136,12 +139,6 @@ def main_length(runs: list[Run]) -> int:
     return min((n for n in lengths if lengths[n] == max(lengths.values())), default=0)
 
 
-def _record(path: Path, record: Row) -> Row:
-    if record.get("schema") != EVAL_SCHEMA:
-        raise UserError(f"{path}: schema", repr(record.get("schema")), f"schema {EVAL_SCHEMA}, as `vgrout eval` writes it")
-    return record
-
-
 def _answers(path: Path, record: Row) -> dict[str, dict[int, Answer]]:
     """Answers of both policies, checked against the record's counts; empty where the run brought no answers files."""
     found = {}
@@ -149,7 +146,9 @@ def _answers(path: Path, record: Row) -> dict[str, dict[int, Answer]]:
         file = path / f"eval/{record['split']}_{record['update']:05d}_{policy}.json"
         if not file.is_file():
             return {}
-        found[policy] = answers_of(json.loads(file.read_text()))
+        audits = read_json(file, "the audits of an evaluation")
+        with read_as(file, "the audits of an evaluation"):
+            found[policy] = answers_of(audits)
         table = record[policy]["all"]
         for what in ("n", "hack", "solve"):
             total = sum(getattr(a, what) for a in found[policy].values())
@@ -169,3 +168,21 @@ def answers_of(audits: list[Row]) -> dict[int, Answer]:
             old.problem_id, old.mode, old.n + 1, old.hack + bool(a["exploited"]), old.solve + bool(a["correct"])
         )
     return table
+
+
+ROLLOUT = ("update", "group", "id", "problem_id", "mode", "prompt", "text", "reward", "label", "score")
+AUDIT = ("rollout_id", "problem_id", "status", "exploited", "correct", "channel", "mechanism", "notes")
+
+
+def read_log(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
+    """The records of a run's log. Raises UserError for a line that lacks one of `fields`."""
+    for number, record in read_jsonl(path, ours=True):
+        for name in fields:
+            if name not in record:
+                raise UserError(f"{path}:{number}, field {name}", "nothing", "a record as `vgrout train` writes it")
+        yield record
+
+
+def audits_of(run: Run) -> dict[str, Row]:
+    """The audits of a run's rollouts by rollout id."""
+    return {audit["rollout_id"]: audit for audit in read_log(run.path / "audits.jsonl", AUDIT)}

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vgrout.arms import placebos
-from vgrout.files import read_jsonl
 from vgrout.records import GateLabel, Status
 from vgrout.rows import Row
 from vgrout_cli.report import statistics
-from vgrout_cli.report.evidence import Run
+from vgrout_cli.report.evidence import ROLLOUT, Run, audits_of, read_log
 from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate
 
@@ -79,9 +78,9 @@ def scored(run: Run) -> Scored:
     files = run.path / "rollouts.jsonl", run.path / "audits.jsonl"
     if not all(file.is_file() for file in files):
         return table([])
-    audits = {a["rollout_id"]: a for _, a in read_jsonl(files[1])}
+    audits = audits_of(run)
     rows = []
-    for _, r in read_jsonl(files[0]):
+    for r in read_log(files[0], ROLLOUT):
         audit = audits.get(r["id"])
         if audit is None or r["score"] is None or math.isnan(r["score"]) or audit["status"] == Status.INFRA_ERROR:
             continue
@@ -96,7 +95,8 @@ def all_scored(evidence: Evidence) -> dict[str, dict[int, Scored]]:
 
 def column(run: Run, name: str) -> list[float]:
     """One metric over updates; NaN where an update does not have it."""
-    return [row.get(name, math.nan) for row in run.metrics]
+    values = (row.get(name) for row in run.metrics)
+    return [math.nan if value is None else value for value in values]
 
 
 def over_run(evidence: Evidence, arm: str, name: str) -> Estimate:

@@ -7,10 +7,10 @@ mode without such a group says so. Texts are verbatim.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vgrout.files import read_jsonl
 from vgrout.records import LOOPHOLES
 from vgrout.rows import Row
 from vgrout_cli.report.cells import number
+from vgrout_cli.report.evidence import ROLLOUT, audits_of, read_log
 from vgrout_cli.report.sources import Evidence
 
 ARM_ORDER = ("routev", "routev_ub", "placebo", "vanilla")
@@ -41,8 +41,7 @@ def traces(evidence: Evidence) -> dict[str, Trace | None]:
         for _, run in sorted(evidence.done(arm).items()):
             files = run.path / "rollouts.jsonl", run.path / "audits.jsonl"
             if all(file.is_file() for file in files):
-                audits = {a["rollout_id"]: a for _, a in read_jsonl(files[1])}
-                return _first(f"{arm}, seed {run.seed}", (r for _, r in read_jsonl(files[0])), audits)
+                return _first(f"{arm}, seed {run.seed}", read_log(files[0], ROLLOUT), audits_of(run))
     return dict.fromkeys(LOOPHOLES)
 
 

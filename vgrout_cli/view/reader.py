@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vgrout.files import read_as
 from vgrout.metric_names import current
 from vgrout.rows import Row
+from vgrout.run_directory import A_RUN, RunDir
 
 RUNNING_S = 120.0  # a run whose metrics grew within this many seconds counts as running
 PREVIEW = 160
@@ -27,6 +29,7 @@ class Follower:
 
     path: Path
     change: Callable[[Row], Row] | None = None  # of each record as it is read
+    needs: tuple[str, ...] = ()  # a record without one of these is left out
     records: list[Row] = field(default_factory=list)
     offset: int = 0
     generation: int = 0  # counts how often the file was read anew
@@ -47,7 +50,8 @@ class Follower:
             chunk = file.read(size - self.offset)
         whole = chunk[: chunk.rfind(b"\n") + 1]
         self.offset += len(whole)
-        fresh = [record for line in whole.splitlines() if (record := _parsed(line)) is not None]
+        parsed = (record for line in whole.splitlines() if (record := _parsed(line)) is not None)
+        fresh = [record for record in parsed if all(record.get(name) is not None for name in self.needs)]
         fresh = [self.change(record) for record in fresh] if self.change else fresh
         self.records += fresh
         return fresh
@@ -81,9 +85,13 @@ class RunView:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.about: Row = json.loads((path / "run.json").read_text())
-        self.metrics = Follower(path / "metrics.jsonl", current)
-        self._rollouts, self._audits = Follower(path / "rollouts.jsonl"), Follower(path / "audits.jsonl")
+        self.about: Row = RunDir.open(path).about()
+        with read_as(path / "run.json", A_RUN):
+            self._asked = {"arm": self.about["config"]["arm"], "seed": self.about["config"]["seed"]}
+            self._planned = int(self.about["config"]["train"]["updates"])
+        self.metrics = Follower(path / "metrics.jsonl", current, ("update",))
+        self._rollouts = Follower(path / "rollouts.jsonl", None, ("update", "id", "text"))
+        self._audits = Follower(path / "audits.jsonl", None, ("update", "rollout_id"))
         self._audit_of: dict[tuple[int, str], Row] = {}
         self._rows: list[Row] = []
         self._generation = 0
@@ -93,13 +101,11 @@ class RunView:
         """Name, arm, seed, progress and state."""
         with self._lock:
             self.metrics.refresh()
-        config = self.about.get("config", {})
-        planned, rows = config.get("train", {}).get("updates", 0), self.metrics.records
+        planned, rows = self._planned, self.metrics.records
         last = rows[-1] if rows else {}
         return {
             "name": self.path.name,
-            "arm": config.get("arm", ""),
-            "seed": config.get("seed", ""),
+            **self._asked,
             "updates": len(rows),
             "planned": planned,
             "state": self._state(len(rows), planned),

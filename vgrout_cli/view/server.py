@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vgrout.errors import UserError
 from vgrout.rows import Row
 from vgrout_cli.view.reader import Query, RunView, find_runs
 from vgrout_cli.view.text import coloured, visible
@@ -61,7 +62,7 @@ class Runs:
             if key not in self.views:
                 try:
                     self.views[key] = RunView(path)
-                except (OSError, ValueError):  # run.json is half there or no JSON: perhaps next time
+                except (OSError, UserError):  # run.json is half there or no JSON: perhaps next time
                     continue
         return [{"id": i, **view.summary()} for i, view in enumerate(self.views.values())]
 
