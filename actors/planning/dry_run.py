@@ -5,7 +5,6 @@ Placement is the run's own (`actors.planning.placement`), on one node where a nu
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from actors.planning.adapter_slots import check_precision
 from actors.planning.gpu_memory import GIB, Term, activation_bytes, engine_terms, kv_need, kv_per_token, learner_terms, longest
@@ -83,32 +82,9 @@ def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) 
     if idle:
         flags = f"--set runtime.learner_gpus=1 --set runtime.engine_gpus=1 --set runtime.engines={max(1, used - 1)}"
         notes.append(f"{len(idle)} of {used} GPUs stay idle; to use them: {flags} --set runtime.engine_memory=0.9")
-    missing = [f"data.{name} {getattr(config.data, name)}" for name in ("train", "test", "pairs") if not _exists(config, name)]
-    if missing:
-        notes.append(f"not here yet: {', '.join(missing)} (`vgrout data fetch` gets problem files)")
-    elif why := _not_measured(config):
-        notes.append(why)
     if not used:
         notes.append("no GPU: everything runs on the CPU, and the terms are host memory")
     return Plan(config, shape, actors, used, memory_gib, kv_bytes, tuple(notes))
-
-
-def _not_measured(config: Config) -> str:
-    """Check data, prompts and base as a run does; why not, where the tokenizer is not on this machine. Raises UserError."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = config.model.path
-    here = Path(path).expanduser().is_dir() or isinstance(try_to_load_from_cache(path, "tokenizer_config.json"), str)
-    if not here:
-        return f"prompts are not measured: the tokenizer of {path} is not on this machine (`hf download {path}`)"
-    from actors.rollouts.dataset import load_dataset
-
-    load_dataset(config)
-    return ""
-
-
-def _exists(config: Config, name: str) -> bool:
-    return Path(getattr(config.data, name)).exists()
 
 
 def check_split(config: Config, shape: ModelShape) -> None:

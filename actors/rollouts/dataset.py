@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from huggingface_hub import try_to_load_from_cache
+
 from actors.engines.protocol import Canary
 from actors.rollouts.input_check import check_model, check_pairs, control_tokens, over_long, refuse
 from learner.pair_tokens import tokenize_pairs
@@ -105,6 +107,26 @@ def load_dataset(config: Config) -> Dataset:
     )
 
 
+def check_what_is_here(config: Config) -> list[str]:
+    """Check data, prompts and base as a run does, where they are on this machine; what was not checked, and why.
+
+    Raises UserError.
+    """
+    names = [f"data.{name} {path}" for name, path in _files(config).items() if not Path(path).exists()]
+    if names:
+        return [f"not here yet, so not checked: {', '.join(names)} (`vgrout data fetch` gets problem files)"]
+    path = config.model.path
+    if not Path(path).expanduser().is_dir() and not isinstance(try_to_load_from_cache(path, "tokenizer_config.json"), str):
+        return [f"prompts are not measured: the tokenizer of {path} is not on this machine (`hf download {path}`)"]
+    load_dataset(config)
+    return []
+
+
+def _files(config: Config) -> dict[str, str]:
+    files = {name: getattr(config.data, name) for name in ("train", "test", "pairs")}
+    return {**files, "teacher": config.teacher.path} if config.teacher.path else files
+
+
 def _demonstrations(
     config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[int, list[Demonstration]]:
@@ -136,7 +158,4 @@ def canary_of(dataset: Dataset) -> Canary:
 
 def data_digests(config: Config) -> dict[str, str]:
     """SHA-256 of the data files, for run.json."""
-    files = {name: getattr(config.data, name) for name in ("train", "test", "pairs")}
-    if config.teacher.path:
-        files["teacher"] = config.teacher.path
-    return {name: file_sha256(Path(path)) for name, path in files.items()}
+    return {name: file_sha256(Path(path)) for name, path in _files(config).items()}

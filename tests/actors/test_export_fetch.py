@@ -28,8 +28,19 @@ def finished(tmp_path_factory):
     run.checkpoint(0).mkdir(parents=True)
     (run.checkpoint(0) / "train.safetensors").write_bytes(adapter)
     (run.checkpoint(0) / "optimizer.safetensors").write_bytes(optimizer)
-    cell = {"n": 256, "hack_rate": 0.04, "hack_sem": 0.012, "solve_rate": 0.25, "solve_sem": 0.027}
-    record = {"update": 0, "split": "test", "train": {"all": cell | {"hack_rate": 0.9}}, "deploy": {"all": cell}}
+    cell = {
+        "n": 256,
+        "compiles": 200,
+        "solve": 64,
+        "hack": 10,
+        "infra_error": 0,
+        "hack_rate": 0.04,
+        "hack_sem": 0.012,
+        "solve_rate": 0.25,
+        "solve_sem": 0.027,
+    }
+    facts = {"schema": 1, "update": 0, "split": "test", "samples": 1, "train_truncated": 0, "deploy_truncated": 0}
+    record = {**facts, "train": {"all": cell | {"hack_rate": 0.9}}, "deploy": {"all": cell}}
     (run.path / "per_mode_deploy.json").write_text(json.dumps(record))
     run.append("metrics.jsonl", [{"update": 0}])
     finalize(run, config)

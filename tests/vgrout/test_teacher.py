@@ -34,8 +34,17 @@ def test_a_reward_counts_where_its_flaw_is_shown(tmp_path):
 FAULTS = [
     ({"problem_id": "4"}, "problem_id"), ({"problem_id": True}, "problem_id"), ({"completion": ""}, "completion"),
     ({"completion": None}, "completion"), ({"reward": "3"}, "reward"), ({"reward": True}, "reward"),
-    ({"reward": float("nan")}, "reward"), ({"mode": "sentinels"}, "mode"),
+    ({"reward": None}, "reward"), ({"mode": "sentinels"}, "mode"),
 ]  # fmt: skip
+
+
+def test_a_reward_that_is_not_finite_is_no_json(tmp_path):
+    with pytest.raises(UserError, match=r"teacher\.jsonl:2: found NaN"):
+        load(write(tmp_path, GOOD, GOOD | {"reward": float("nan")}))
+    path = write(tmp_path, GOOD)
+    path.write_text(path.read_text().replace("3.5", "1e999"))
+    with pytest.raises(UserError, match="field reward"):
+        load(path)
 
 
 @pytest.mark.parametrize(("change", "field"), FAULTS)

@@ -38,5 +38,5 @@ def test_a_subset_of_another_test_file_is_refused(tmp_path):
         read(path, "b" * 64)
     for broken in ("{", "[]", '{"ids": []}'):
         path.write_text(broken)
-        with pytest.raises(UserError, match="no monitoring subset"):
+        with pytest.raises(UserError, match="a monitoring subset made by"):
             read(path, "a" * 64)

@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Path:
     """A run of three planned updates, one of them done."""
     folder = tmp_path / "suite" / "routev_seed1"
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"config": {"arm": "routev", "seed": 1, "train": {"updates": 3}}}))
+    (folder / "run.json").write_text(json.dumps({"schema": 1, "config": {"arm": "routev", "seed": 1, "train": {"updates": 3}}}))
     band = {"gate/band_lower": 0.0, "band_upper": 0.1}  # one of them under the name that older runs have
     add(folder, "metrics.jsonl", {"update": 0, "rate/hack": 0.5, "rate/solve": 0.25, **band})
     add(folder, "rollouts.jsonl", *(rollout(0, i) for i in range(4)))
@@ -149,7 +149,7 @@ def test_the_server_answers_reads_alone_to_this_machine_alone(run: Path) -> None
 
 
 def test_fifty_thousand_rollouts_are_all_searched(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps({"config": {}}))
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 1, "config": {"arm": "routev", "seed": 1, "train": {"updates": 3}}}))
     text = "def solve(self, nums):\n    return sum(nums)\n" * 6
     add(tmp_path, "rollouts.jsonl", *(rollout(i // 1000, i % 1000, text=f"{text}# {i}") for i in range(50_000)))
     view = RunView(tmp_path)

@@ -26,8 +26,6 @@ def run(args: argparse.Namespace) -> int:
     if args.last < 1:
         raise UserError("--last", str(args.last), "at least 1")
     runs = [RunDir.open(args.first), RunDir.open(args.second)]
-    for run in runs:
-        run.config()  # refused where it is not whole
     differing = _differences(*(_asked(run.about()) for run in runs))
     print("what differs:" if differing else "configuration, versions and data are the same")
     if differing:

@@ -70,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
         print(args.resume)  # at once: nothing is left to do
         return 0
     if args.dry_run:
-        print(render(make_plan(config, args.gpus, args.gpu_memory_gib)))
+        plan = make_plan(config, args.gpus, args.gpu_memory_gib)
+        from actors.rollouts.dataset import check_what_is_here
+
+        unchecked = check_what_is_here(config)
+        print("\n".join([render(plan), *(f"  note: {why}" for why in unchecked)]))
         return 0
     log = chosen(args.log)
     prepare(config)
