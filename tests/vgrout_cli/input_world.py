@@ -17,7 +17,7 @@ import actors.evaluation
 import actors.training
 from vgrout_cli.main import main
 
-TOLD = ("run directory /", "control token", "does not say what", "no TensorBoard")  # of a message that is no refusal
+TOLD = ("run directory /", "control token", "does not say what")  # of a message that is no refusal
 TINY = Path(__file__).parents[2] / "configs/tiny"
 TAKEN = {"train": slice(12), "test": slice(4), "pairs": slice(0, None, 5)}
 SMALL = (

@@ -78,7 +78,8 @@ def table_rows(run: RunDir, audits: bool) -> Iterator[Row]:
     """The rows of one run."""
     config = run.about()["config"]
     about = {"run": run.path.resolve().name, "arm": config.get("arm"), "run_seed": config.get("seed")}
-    known = {(a["update"], a["rollout_id"]): _audit(a) for _, a in read_jsonl(run.path / "audits.jsonl", ours=True)} if audits else {}
+    log = read_jsonl(run.path / "audits.jsonl", ours=True) if audits else ()
+    known = {(a["update"], a["rollout_id"]): _audit(a) for _, a in log}
     for _, row in read_jsonl(run.path / "rollouts.jsonl", ours=True):
         yield {**about, **{name: row.get(name) for name in ROLLOUT}, **known.get((row["update"], row["id"]), {})}
 
