@@ -19,6 +19,7 @@ ELSEWHERE = {
     "vgrout report out/suites": "tests/vgrout_cli/test_report.py",
     "vgrout view": "tests/vgrout_cli/test_view.py",
     "vgrout export-rollouts": "tests/vgrout_cli/test_export_rollouts.py",
+    "vgrout init": "tests/vgrout_cli/test_habits.py",
     "vgrout list": "tests/vgrout_cli/test_terminal.py",
     "vgrout watch": "tests/vgrout_cli/test_terminal.py",
     "vllm serve": "tests/actors/test_export_served.py",

@@ -21,6 +21,7 @@ from vgrout.fault import as_user_error, report_bug
 from vgrout_cli.commands import accept as accept_command
 from vgrout_cli.commands import arms as arms_command
 from vgrout_cli.commands import compare as compare_command
+from vgrout_cli.commands import completion as completion_command
 from vgrout_cli.commands import config as config_command
 from vgrout_cli.commands import data as data_command
 from vgrout_cli.commands import demo as demo_command
@@ -32,6 +33,7 @@ from vgrout_cli.commands import export_rollouts as export_rollouts_command
 from vgrout_cli.commands import fetch as fetch_command
 from vgrout_cli.commands import gate_null as gate_null_command
 from vgrout_cli.commands import grade as grade_command
+from vgrout_cli.commands import init as init_command
 from vgrout_cli.commands import list as list_command
 from vgrout_cli.commands import monitor as monitor_command
 from vgrout_cli.commands import report as report_command
@@ -65,6 +67,8 @@ COMMANDS = {
     "compare": (compare_command, "say how two runs differ, in settings and in metrics"),
     "watch": (watch_command, "follow a run in the terminal"),
     "view": (view_command, "look at runs and their rollouts in the browser"),
+    "init": (init_command, "write a commented preset for your own model and problems"),
+    "completion": (completion_command, "print a script that completes commands in bash or zsh"),
     "doctor": (doctor_command, "say what this machine can run"),
     "accept": (accept_command, "prove that this machine runs everything, in minutes"),
 }
@@ -72,7 +76,7 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    listed = [f"{group}:\n" + "".join(f"  {n:<12}{COMMANDS[n][1]}\n" for n in names) for group, names in GROUPS.items()]
+    listed = [f"{group}:\n" + "".join(f"  {n:<17}{COMMANDS[n][1]}\n" for n in names) for group, names in GROUPS.items()]
     root = argparse.ArgumentParser(
         prog="vgrout",
         description="Vector gradient routing: train on graders that can be cheated, deploy without the cheating.\n\n"

@@ -1,8 +1,8 @@
 """What `--help` says of every command, and in which groups `vgrout --help` lists them. Written for users of the command line."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "first steps": ("demo", "doctor", "accept"),
-    "train": ("train", "suite", "simulate", "arms", "config"),
+    "first steps": ("demo", "doctor", "accept", "completion"),
+    "train": ("init", "train", "suite", "simulate", "arms", "config"),
     "measure and look": ("eval", "eval-curve", "monitor", "gate-null", "report", "view", "list", "compare", "watch"),
     "take away": ("export", "export-rollouts", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
@@ -21,6 +21,11 @@ ABOUT: dict[str, str] = {
         "Train and evaluate all arms over all seeds of a suite file. Run the same command again to go on where it stopped: "
         "runs that are done are not repeated. The exit code is 1 where a run failed."
     ),
+    "init": (
+        "Write a preset for your own model and problems: what you name is set, every other usual field is a comment with its "
+        "meaning, its values and its default. The files are checked first."
+    ),
+    "completion": 'Print a script for bash or zsh. In the shell\'s start-up file: eval "$(vgrout completion bash)".',
     "arms": "List the arms: what each one means, and which fields it changes.",
     "config": "Say what the fields of the configuration mean, which values they take and what their defaults are.",
     "eval": (
