@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(name, description=ABOUT.get(name, text))
         module.configure(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, root=root)
     return root
 
 

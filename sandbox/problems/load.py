@@ -98,6 +98,15 @@ def check_splits(train: Sequence[Problem], test: Sequence[Problem]) -> None:
         raise UserError(finding.where, finding.found, finding.expected)
 
 
+def check_row(where: str, row: Row) -> None:
+    """Raise UserError with the first fault of a row of a problem file."""
+    problem, faults = _parse(where, row)
+    if problem is not None:
+        faults = prompt_findings(Path(where), [problem])
+    for fault in faults:
+        raise UserError(fault.where, fault.found, fault.expected)
+
+
 def _ids(problems: Sequence[Problem]) -> set[int]:
     return {problem.id for problem in problems}
 
@@ -105,7 +114,7 @@ def _ids(problems: Sequence[Problem]) -> set[int]:
 def _parse(where: str, row: Row) -> tuple[Problem | None, list[Finding]]:
     faults = [
         Finding(f"{where}, field {name}", _kind(row, name), text)
-        for name, (good, text) in _FIELDS.items()
+        for name, (good, text) in FIELDS.items()
         if not good(row.get(name))
     ]
     if faults:
@@ -153,7 +162,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-_FIELDS = {
+FIELDS = {
     "id": (_is_id, f"an integer from 1 to {MAX_ID}"),
     "prompt": (_is_chat, "a list of {role, content} messages"),
     "gt_answer": (_is_tests, "a list of one or more assert texts"),

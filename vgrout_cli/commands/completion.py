@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    from vgrout_cli.main import parser
-
-    print((ZSH if args.shell == "zsh" else "") + script(parser()), end="")
+    print((ZSH if args.shell == "zsh" else "") + script(args.root), end="")
     return 0
 
 

@@ -1,6 +1,7 @@
 """`vgrout data check FILE...`: report everything that is wrong with problem files, and with the split that they make.
 `vgrout data check-pairs FILE`: see vgrout_cli/commands/data_check_pairs.py.
 `vgrout data fetch SOURCE DEST`: see vgrout_cli/commands/data_fetch.py.
+`vgrout data convert SOURCE DEST`: see vgrout_cli/commands/data_convert.py.
 
 Invariant: all findings of all files are printed, not the first; the exit code is 0 only if there is none.
 """
@@ -12,6 +13,7 @@ from sandbox.problems.load import Finding
 from vgrout.errors import UserError
 from vgrout.records import Mode, Problem
 from vgrout_cli.commands import data_check_pairs as check_pairs_command
+from vgrout_cli.commands import data_convert as convert_data
 from vgrout_cli.commands import data_fetch as fetch_data
 from vgrout_cli.commands.help_texts import ABOUT
 
@@ -36,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=ABOUT["data fetch"])
     fetch_data.configure(get)
     get.set_defaults(act=fetch_data.run)
+    make = actions.add_parser("convert", help="make problems of another coding data set", description=ABOUT["data convert"])
+    convert_data.configure(make)
+    make.set_defaults(act=convert_data.run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -55,7 +55,7 @@ ABOUT: dict[str, str] = {
         "Grade a file of completions in the sandbox and write one verdict line for each, in order. "
         "The whole input is checked before anything runs, and the output file appears whole or not at all."
     ),
-    "data": "Check problem files and authored pairs, or fetch problem files.",
+    "data": "Check problem files and authored pairs, fetch problem files, or make them of another data set.",
     "data check": (
         "Print everything that is wrong with problem files, and with the split that they make together: bad lines, repeated ids, "
         "problems that are asked again in the other file. The exit code is 0 only if nothing was found."
@@ -63,6 +63,10 @@ ABOUT: dict[str, str] = {
     "data check-pairs": (
         "Grade both sides of every authored pair. The hack side must be wrong and (unless tagged `general`) exploit the loophole "
         "of its tag, the clean side must be correct, and both must be about equally long. The exit code is 0 only if all hold."
+    ),
+    "data convert": (
+        "Make problems of a coding data set in the form of MBPP, HumanEval or LeetCodeDataset, as JSON Lines. "
+        "docs/reference/problems.md says which field becomes what. DEST passes `vgrout data check`, or it is not written."
     ),
     "data fetch": (
         "Copy a JSON Lines file from a path or a URL. An interrupted download goes on where it stopped (DEST.part); "
