@@ -4,7 +4,6 @@ Invariant: the input is read and checked whole before anything runs, and the out
 """
 
 import argparse
-import json
 import queue
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vgrout.errors import UserError
-from vgrout.files import read_jsonl, write_whole
+from vgrout.files import read_jsonl, to_json, write_whole
 from vgrout.progress import Progress
 from vgrout.records import Audit, GradeJob, Mode, Problem, Reward
 from vgrout.rows import Row
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     problems = {problem.id: problem for problem in load(args.problems)}
     jobs = _read_jobs(args.completions, problems, _mode("--mode", args.mode))
     verdicts = _grade_all(jobs, _new_grader(args), min(args.workers, len(jobs)))
-    write_whole(args.out, "".join(json.dumps(_line(*verdict)) + "\n" for verdict in verdicts))
+    write_whole(args.out, "".join(to_json(_line(*verdict)) + "\n" for verdict in verdicts))
     failed = sum(reward.value is None for reward, _ in verdicts)
     exploited = sum(audit.exploited for _, audit in verdicts)
     correct = sum(audit.correct for _, audit in verdicts)

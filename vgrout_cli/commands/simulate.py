@@ -6,12 +6,12 @@ each one means); `time/update` and `staleness` in a real run's metrics.jsonl are
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
 from actors.simulation.result import table
 from actors.simulation.scenario import read
+from vgrout.files import to_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"vgrout: {args.scenario} {point.swept or ''}: {stuck}", file=sys.stderr)
             return 1
     if args.json:
-        print(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
+        print(to_json([dataclasses.asdict(result) for result in results], indent=2))
     else:
         print(f"{args.scenario}, seed {scenario.seed}: simulated, with the scenario's own times\n\n{table(results)}")
     return 0

@@ -3,12 +3,11 @@
 Invariant: whether a run is done is read from its own directory, never from suite.json, so a suite killed at any moment goes on.
 """
 
-import json
 import time
 from enum import StrEnum
 from pathlib import Path
 
-from vgrout.files import write_json
+from vgrout.files import read_as, read_json, to_json, write_json
 from vgrout.provenance import commit, machine, versions
 from vgrout.rows import Row
 from vgrout_cli.suite.plan import Job, Suite
@@ -36,7 +35,10 @@ class SuiteState:
     def __init__(self, suite: Suite, jobs: list[Job], out: Path) -> None:
         """Take over the seconds and errors of an earlier session; the statuses come from the run directories."""
         self.out = out
-        old = json.loads((out / "suite.json").read_text())["runs"] if (out / "suite.json").is_file() else {}
+        place, expected = out / "suite.json", "suite.json as `vgrout suite` writes it"
+        suite_file = read_json(place, expected) if place.exists() else {"runs": {}}
+        with read_as(place, expected):
+            old = {name: dict(run) for name, run in suite_file["runs"].items()}
         self.runs: dict[str, Row] = {}
         for job in jobs:
             before = old.get(job.name, {})
@@ -72,7 +74,7 @@ class SuiteState:
         self.write()
         event = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "run": name, **run, "left": self.left()}
         with (self.out / "progress.jsonl").open("a") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(to_json(event) + "\n")
 
     def left(self) -> int:
         """Runs that are not done."""
