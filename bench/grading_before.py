@@ -2,8 +2,8 @@
 
     python -m bench.grading_before [--commit 1bacb65] [--rounds 5] [--level auto]
 
-The older commit is checked out into a temporary worktree. Every turn grades 48 right programs of the tiny world, of which every
-second one defines `run_tests`, with one grader and with two side by side.
+The older commit is checked out into a temporary worktree. Every turn grades 48 right programs of the tiny world four times, of
+which every second one defines `run_tests`, with one grader and with two side by side, each in a process of its own as in a run.
 """
 
 import argparse
@@ -11,15 +11,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COUNT = 48
+COUNT, PASSES, WORKERS = 48, 4, (1, 2)
 WORKER = """
-import os, sys, time
-from concurrent.futures import ThreadPoolExecutor
+import os, sys
 from pathlib import Path
 root, level, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sys.path = [root, *(p for p in sys.path if not (Path(p) / "sandbox").is_dir())]
@@ -36,23 +36,16 @@ assert Path(sandbox.__file__).is_relative_to(root), sandbox.__file__
 problems = load(Path("configs/tiny/train.jsonl"))[:count]
 hack = "\\n\\ndef run_tests():\\n    print('all tests passed')\\n"
 texts = [f"```python\\n{p.canonical_solution}{hack if n % 2 else ''}\\n```" for n, p in enumerate(problems)]
-graders = [Grader(level) for _ in range(2)]
-print("level", graders[0].level, flush=True)
+grader = Grader(level)
+print("level", grader.level, flush=True)
 for line in sys.stdin:
-    mode, workers = line.split()[0], int(line.split()[1])
+    mode, place, workers, passes = line.split()
     jobs = [GradeJob(str(i), problem, Mode(mode), texts[i]) for i, problem in enumerate(problems)]
-
-    def part(place):
-        for job in jobs[place::workers]:
-            audit = graders[place].grade(job)[1]
-            assert audit.correct, audit
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(part, range(workers)))
-    print(time.perf_counter() - began, flush=True)
-for grader in graders:
-    grader.close()
+    for job in jobs[int(place) :: int(workers)] * int(passes):
+        audit = grader.grade(job)[1]
+        assert audit.correct, audit
+    print("done", flush=True)
+grader.close()
 """
 
 
@@ -69,25 +62,33 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 class Subject:
-    """One version's graders, in a process of their own."""
+    """One version's graders, each in a process of its own."""
 
     def __init__(self, root: Path, level: str) -> None:
         command = [sys.executable, "-P", "-c", WORKER, str(root), level, str(COUNT)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.level = self._line()
+        self.processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(max(WORKERS))
+        ]
+        self.level = {self._line(place) for place in range(len(self.processes))}
 
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        if not (line := self.process.stdout.readline()):
-            raise RuntimeError("the graders ended; their complaint is above")
+    def _line(self, place: int) -> str:
+        out = self.processes[place].stdout
+        assert out is not None
+        if not (line := out.readline()):
+            raise RuntimeError("a grader ended; its complaint is above")
         return line.strip()
 
     def rate(self, mode: str, workers: int) -> float:
         """Gradings per second of one turn."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{mode} {workers}\n")
-        self.process.stdin.flush()
-        return COUNT / float(self._line())
+        began = time.perf_counter()
+        for place in range(workers):
+            into = self.processes[place].stdin
+            assert into is not None
+            into.write(f"{mode} {place} {workers} {PASSES}\n")
+            into.flush()
+        for place in range(workers):
+            self._line(place)
+        return COUNT * PASSES / (time.perf_counter() - began)
 
 
 def main() -> int:
@@ -101,7 +102,7 @@ def main() -> int:
         subjects = {args.commit: Subject(older, args.level), "now": Subject(ROOT, args.level)}
         print({name: subject.level for name, subject in subjects.items()})
         for mode in ("gt_only", "run_tests"):
-            for workers in (1, 2):
+            for workers in WORKERS:
                 turns = [{n: s.rate(mode, workers) for n, s in subjects.items()} for _ in range(args.rounds + 1)][1:]
                 columns = {name: [turn[name] for turn in turns] for name in subjects}
                 said = [f"{n} {statistics.median(v):.0f}/s ({min(v):.0f} to {max(v):.0f})" for n, v in columns.items()]

@@ -1,11 +1,13 @@
 """A constructor that fails inside a real Ray actor: its own words reach the user, nothing is tried again, no folder is left."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from vgrout.errors import UserError
 
@@ -66,14 +68,18 @@ def test_the_words_of_a_failed_constructor_arrive_once(cluster, name, kind, rais
     workers.abandon()
 
 
-def test_a_learner_that_cannot_start_is_one_message_and_no_folder(tmp_path):
-    out = tmp_path / "a" / "run"
+def test_a_base_that_cannot_be_loaded_is_one_message_and_no_folder(tmp_path):
+    """Its files are whole and of the right shapes, so that only who loads the weights can tell: in an actor."""
+    model, out, lost = tmp_path / "model", tmp_path / "a" / "run", "model.layers.2.self_attn.k_norm.weight"
+    shutil.copytree(TINY.parent / "tiny/model", model)
+    weights = load_file(model / "model.safetensors")
+    del weights[lost]
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
     command = [sys.executable, "-m", "vgrout_cli.main", "train", str(TINY), "--out", str(out)]
-    sets = ["runtime.engine=hf", 'lora.targets=["q_proj", "no_such_layer"]']
+    command += ["--set", "runtime.engine=hf", "--set", f"model.path={model}"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command += [word for text in sets for word in ("--set", text)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 2, done.stderr
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("vgrout:")]
-    assert "lora.targets" in line and "no_such_layer" in line
+    assert "model.path" in line and lost in line, line
     assert not out.parent.exists()
