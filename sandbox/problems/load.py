@@ -6,6 +6,7 @@ ids are unique within a file. Everything else is a Finding, and `load` refuses a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sandbox.problems.asserts import Unsplit, split_asserts
@@ -130,14 +131,22 @@ def _parse(where: str, row: Row) -> tuple[Problem | None, list[Finding]]:
         except Unsplit as error:
             expected = "`assert Solution().m(name=literal, ...) == literal`"
             faults.append(Finding(f"{where}, test {number}", str(error), expected, number))
-    try:
-        compile(row["setup_code"], "setup_code", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
+    if error := _python_fault(row["setup_code"]):
         faults.append(Finding(f"{where}, field setup_code", f"invalid Python ({error})", "Python code"))
     if faults:
         return None, faults
     messages = tuple(Message(one["role"], one["content"]) for one in row["prompt"])
     return Problem(row["id"], messages, entry, row["setup_code"], row["canonical_solution"], tuple(cases)), []
+
+
+@lru_cache(maxsize=64)  # most problems of a file share their setup code
+def _python_fault(code: str) -> str:
+    """Why a text is no Python; empty where it is."""
+    try:
+        compile(code, "setup_code", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _is_id(value: object) -> bool:

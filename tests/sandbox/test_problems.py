@@ -2,17 +2,22 @@
 
 import ast
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from shared_data import SHARED
 
+from sandbox.problems import asserts
 from sandbox.problems.asserts import Unsplit, literal, split_asserts
 from sandbox.problems.load import check_splits, load, scan, split_findings
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.records import Case, Message, Problem
 
+TINY = Path(__file__).parents[2] / "configs/tiny/test.jsonl"
 ROW: dict[str, Any] = {
     "id": 5,
     "prompt": [{"role": "user", "content": "Write f and should pass all tests."}],
@@ -34,6 +39,54 @@ def test_check_candidate_form_splits() -> None:
     asserts = "    assert candidate(x = 'a') == ['b']\n    assert candidate('c') == (1, 2.5)\n"
     test = f"def check(candidate):\n{asserts}check(Solution().f)\n"
     assert split_asserts(test, "f") == [Case((), {"x": "a"}, ["b"]), Case(("c",), {}, (1, 2.5))]
+
+
+VALUES = r"""
+1 ; -2 ; 0 ; -0 ; 007 ; 1.5 ; -0.0 ; 1. ; .5 ; 1e5 ; - 1 ; +1 ; 1_0 ; inf ; None ; True ; "a" ; "" ; "b, c = 2" ; ") == 3" ; 'x'
+"é" ; "\n" ; "a" "b" ; [] ; [1,] ; [ ] ; (1,) ; {1} ; [1, 2] ; [[1], []] ; ["x", 1.0] ; [1 2] ; [1,2 ,3] ; 1, 2 ; [[],[[]]]
+"""
+PARTS = st.sampled_from(
+    [part.strip() for line in VALUES.strip().splitlines() for part in line.split(";")]
+    + ["9" * 30, "9" * 5000, "[" * 40 + "]" * 40, "[" * 60 + "]" * 60, '"\ud800"']
+)
+NAMES = st.sampled_from(["n", "xs", "_a1", "class", "None", "é", "n", "1n", ""])
+
+
+def by_ast(test: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asserts, "_common", lambda test, entry: None)
+        return said(test)
+
+
+def said(test: str) -> str:
+    """What a test splits into, types and all; or that it does not."""
+    try:
+        return repr(split_asserts(test, "f"))
+    except Unsplit:
+        return "refused"
+
+
+@given(
+    st.lists(st.tuples(NAMES, PARTS, st.sampled_from([", ", ",", " , ", ""])), max_size=3),
+    PARTS,
+    st.sampled_from(["f", "f", "f", "g"]),
+    st.sampled_from([" == ", "==", " != ", " == 1 == "]),
+    st.sampled_from(["", "", "\n", ", 'why'", " # why"]),
+)
+def test_the_common_form_is_read_as_pythons_parser_reads_it(words, expected, entry, sign, end):
+    inside = "".join(f"{name} = {value}{comma}" for name, value, comma in words)
+    for text in (inside, inside.rstrip(", ")):
+        test = f"assert Solution().{entry}({text}){sign}{expected}{end}"
+        assert said(test) == by_ast(test), test
+
+
+def test_most_tests_are_of_the_common_form() -> None:
+    found = [
+        asserts._common(test, row["func_name"].removeprefix("Solution()."))
+        for _, row in read_jsonl(TINY)
+        for test in row["gt_answer"]
+    ]
+    assert all(found)
 
 
 @pytest.mark.parametrize(
