@@ -28,6 +28,7 @@ from vgrout.rows import Row
 ANSWER_S = 10  # for a Ray head to answer at its address; without this check `ray.init` retries for 163 s and then exits
 RESERVE_S = 40  # for Ray to find room
 CODE = Path(__file__).resolve().parents[2]
+LONGEST_FOLDER = 38  # bytes; below it come 69 of `ray/session_<time>_<pid>/sockets/plasma_store`
 STARTS = 3  # attempts to start a Ray here
 
 
@@ -84,16 +85,36 @@ def _gpus(config: Config) -> int:
 
 def _start(cpus: int) -> None:
     """A Ray of this process's own. Ray gives its node 30 s to come up, which a busy machine can miss: tried STARTS times."""
+    folder = folder_for_sockets()
     for attempt in range(1, STARTS + 1):
         try:
             with bare():
-                return join("local", "ray", include_dashboard=False, num_cpus=cpus)
+                return join("local", "ray", include_dashboard=False, num_cpus=cpus, _temp_dir=folder)
         except Exception as error:  # Ray raises no class of its own for this
             if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
             print(f"vgrout: Ray did not come up in time (attempt {attempt} of {STARTS})", file=sys.stderr, flush=True)
     raise UserError("ray", f"no node came up in {STARTS} attempts", "a machine that is less busy, or RAY_ADDRESS of a cluster")
+
+
+def folder_for_sockets() -> str | None:
+    """Where a Ray of this process's own puts its files, where its usual place will not do: /tmp/ray instead of a long TMPDIR.
+
+    Linux allows 107 bytes for the path of a socket, and Ray's lie deep below its folder. The scratch folder that a batch system
+    gives a job is often longer. Raises UserError for a long RAY_TMPDIR, which somebody has asked for.
+    """
+    for name in ("RAY_TMPDIR", "TMPDIR"):  # as Ray looks for it
+        folder = os.environ.get(name)
+        if folder is None:
+            continue
+        size = len(os.fsencode(folder))
+        if size <= LONGEST_FOLDER:
+            return None
+        if name == "RAY_TMPDIR":
+            raise UserError(name, f"a path of {size} bytes", f"at most {LONGEST_FOLDER}, since Ray puts sockets below it")
+        return "/tmp/ray"
+    return None
 
 
 def _need(config: Config) -> dict[str, float]:

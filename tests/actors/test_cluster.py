@@ -45,6 +45,29 @@ def test_other_addresses_without_a_ray(kind, monkeypatch):
     listener.close()
 
 
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({}, None),
+        ({"TMPDIR": "/scratch/" + "j" * 29}, None),
+        ({"TMPDIR": "/scratch/" + "j" * 30}, "/tmp/ray"),
+        ({"TMPDIR": "/scratch/" + "é" * 20}, "/tmp/ray"),
+        ({"TMPDIR": "/scratch/" + "j" * 90, "RAY_TMPDIR": "/tmp"}, None),
+    ],
+)
+def test_a_long_temporary_folder_is_no_place_for_sockets(variables, folder, monkeypatch):
+    from actors.ray_cluster.cluster import folder_for_sockets
+
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert folder_for_sockets() == folder
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/" + "r" * 40)
+    with pytest.raises(UserError, match="RAY_TMPDIR: found a path of 45 bytes; expected at most 38"):
+        folder_for_sockets()
+
+
 def test_too_few_gpus_on_this_machine(tmp_path, capsys, monkeypatch):
     """Without a cluster this machine decides, before a Ray is started."""
     import ray
