@@ -67,6 +67,7 @@ def write_run(
     config = config_of(arm, seed, size, held_out)
     facts = {
         "digests": {"train": "a" * 64, "test": "b" * 64, "pairs": pairs}, "pairs": 32, "validation_ids": [1000],
+        "base": {"model.safetensors": "c" * 64},
         "initial_adapter_digest": f"{seed:064d}", "partition": {str(3000 + i): LOOPHOLES[i % 4] for i in range(size.problems)},
     }  # fmt: skip
     run = RunDir.create(path, config, facts)

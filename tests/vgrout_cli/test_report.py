@@ -245,6 +245,29 @@ def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):
     assert outcomes(*runs_of(folder))[1][question][0] == "open"
 
 
+def test_nothing_outside_the_run_directories_is_read(tmp_path):
+    """So no byte of a data file, a pair file or a base can change a report."""
+    folder = suite_with(tmp_path / "runs", seeds=(1, 2))
+    before = outcomes(*runs_of(folder))
+    for path in runs_of(folder):
+        spoil(path / "run.json", lambda facts: facts["config"]["model"].update(path="/gone/model"))
+        for name in ("train", "test", "pairs"):
+            spoil(path / "run.json", lambda facts, name=name: facts["config"]["data"].update({name: f"/gone/{name}.jsonl"}))
+    assert outcomes(*runs_of(folder)) == before
+
+
+def test_a_run_with_another_base_or_with_data_changed_on_the_way_fails_the_checklist(tmp_path):
+    folder, question = suite_with(tmp_path, seeds=(1,)), "Do all arms of a seed start alike?"
+    assert outcomes(*runs_of(folder))[1][question][0] == "pass"
+    about = folder / "routev/seed1/run.json"
+    change = {"time": "", "command": "train --resume", "name": "data.train", "was": "a", "is": "b"}
+    spoil(about, lambda facts: facts.update(accepted_changes=[change]))
+    outcome, said = outcomes(*runs_of(folder))[1][question]
+    assert (outcome, said) == ("fail", "routev seed 1 went on with another data.train")
+    spoil(about, lambda facts: facts.update(accepted_changes=[], base={"model.safetensors": "d" * 64}))
+    assert outcomes(*runs_of(folder))[1][question] == ("fail", "seed 1: base differs")
+
+
 def test_no_effect_is_said_and_a_solve_collapse_is_labelled(tmp_path):
     claims, lines = outcomes(*runs_of(suite_with(tmp_path, routev=(0.1, 0.02, 0.9, 0.02), placebo=(0.1, 0.02, 0.9, 0.02))))
     said = "routev does NOT beat placebo, a random direction at the same routed fractions"

@@ -178,14 +178,21 @@ def _same_start(f: Findings) -> Line:
     faults, known = [], bool(done)
     for seed in sorted({r.seed for r in done}):
         runs = [r for r in done if r.seed == seed]
-        for name in ("initial_adapter_digest", "digests", "validation_ids", "order_digest"):
+        for name in ("initial_adapter_digest", "digests", "base", "validation_ids", "order_digest"):
             found = {json.dumps(r.facts.get(name), sort_keys=True) for r in runs}
             if len(found) > 1:
                 faults.append(f"seed {seed}: {name} differs")
-            known &= name == "order_digest" or found != {"null"}
+            known &= name in ("order_digest", "base") or found != {"null"}  # older runs do not have these
+        faults += [
+            f"{run.arm} seed {seed} went on with another {change['name']}"
+            for run in runs
+            for change in run.facts.get("accepted_changes", [])
+            if change["command"] == "train --resume"
+        ]
     text = "; ".join(faults) or f"{len(done)} runs of {plural(len({r.seed for r in done}), 'seed')}: all equal within a seed"
     return Line(
-        "Do all arms of a seed start alike?", "equal digests of initial adapter and data, equal order and validation ids",
+        "Do all arms of a seed start alike?",
+        "equal digests of initial adapter, data and base, equal order and validation ids, nothing changed on the way",
         decide(not faults, known), text if done else "no finished run",
     )  # fmt: skip
 

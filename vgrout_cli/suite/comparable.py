@@ -19,7 +19,7 @@ DIFFERS = (
     "rollout.deploy_fraction", "runtime.",
 )  # fmt: skip
 BY_DIGEST = ("data.train", "data.test", "data.pairs")
-FACTS = ("digests", "initial_adapter_digest", "validation_ids", "order_digest")
+FACTS = ("digests", "base", "initial_adapter_digest", "validation_ids", "order_digest")
 
 
 def check_own(job: Job) -> None:
