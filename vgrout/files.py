@@ -1,5 +1,6 @@
 """Whole files only: write to a temporary name in the same folder, fsync, rename. A finished file is a complete file."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from vgrout.errors import UserError
 from vgrout.rows import Row
@@ -57,6 +60,15 @@ def to_json(value: object, **layout: Any) -> str:
         return json.dumps(value, allow_nan=False, **layout)
     except ValueError:  # not finite somewhere; looking first would cost four times the writing
         return json.dumps(strict(value), allow_nan=False, **layout)
+
+
+def json_line(value: object) -> bytes:
+    """A record (dict or dataclass) as one line of strict JSON, as `to_json` says it, in an eighth of the time."""
+    try:
+        return msgspec.json.encode(value) + b"\n"
+    except UnicodeEncodeError:  # half a character, from a model that split one
+        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        return to_json(plain, separators=(",", ":")).encode() + b"\n"
 
 
 def write_json(path: Path, value: object) -> None:

@@ -5,6 +5,7 @@ Invariant: an `infra_error` is in no rate; it is counted beside them.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from operator import add
 from pathlib import Path
 
 from vgrout.errors import UserError
@@ -22,18 +23,6 @@ class Counts:
     hack: int = 0
     infra_error: int = 0
 
-    def add(self, audit: Audit) -> "Counts":
-        """These counts and one more audit."""
-        if audit.status is Status.INFRA_ERROR:
-            return Counts(self.n, self.compiles, self.solve, self.hack, self.infra_error + 1)
-        return Counts(
-            self.n + 1,
-            self.compiles + audit.compiles,
-            self.solve + audit.correct,
-            self.hack + audit.exploited,
-            self.infra_error,
-        )
-
     def rate(self, what: str) -> float:
         """The share `what` of n; NaN where n is 0."""
         return getattr(self, what) / self.n if self.n else float("nan")
@@ -46,11 +35,14 @@ class Counts:
 
 def by_mode(audits: Iterable[Audit]) -> dict[str, Counts]:
     """Counts per mode and for `all`."""
-    table: dict[str, Counts] = {"all": Counts()}
+    sums: dict[str, list[int]] = {"all": [0] * 5}
     for audit in audits:
-        for key in ("all", str(audit.mode)):
-            table[key] = table.get(key, Counts()).add(audit)
-    return table
+        failed = audit.status is Status.INFRA_ERROR
+        one = (0, 0, 0, 0, 1) if failed else (1, audit.compiles, audit.correct, audit.exploited, 0)
+        mode = str(audit.mode)
+        for key in ("all", mode):
+            sums[key] = list(map(add, sums.get(key, [0] * 5), one))
+    return {key: Counts(*counts) for key, counts in sums.items()}
 
 
 def to_json(table: dict[str, Counts]) -> Row:

@@ -17,7 +17,6 @@ Invariant: run.json is written whole before the first update; a JSON Lines file 
 and `truncate` removes it.
 """
 
-import dataclasses
 import json
 import secrets
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 from vgrout import metric_names
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import file_sha256, read_json, read_jsonl, sha256, to_json, write_json, write_whole
+from vgrout.files import file_sha256, json_line, read_json, read_jsonl, sha256, write_json, write_whole
 from vgrout.provenance import commit, machine, versions
 from vgrout.rates import EVALUATION, evaluation
 from vgrout.rows import Row
@@ -170,10 +169,8 @@ class RunDir:
     def append(self, log: str, records: Iterable[object]) -> None:
         """Append records (dataclasses or dicts) to a JSON Lines file, in one write."""
         self._check_owner()
-        plain = (dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records)  # type: ignore[call-overload]
-        lines = [to_json(record, separators=(",", ":")) for record in plain]
-        with (self.path / log).open("a") as file:
-            file.write("".join(line + "\n" for line in lines))
+        with (self.path / log).open("ab") as file:
+            file.write(b"".join(json_line(record) for record in records))
 
     def read(self, log: str) -> list[Row]:
         """All records of a JSON Lines file; metrics of older runs under today's names."""

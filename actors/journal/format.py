@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 
 import msgpack
+import msgspec
 
 from vgrout.rows import Row
 
@@ -45,8 +46,7 @@ class Scan:
 
 def encode(record: Row) -> bytes:
     """One record as bytes. Values: msgpack's types (tuples come back as lists)."""
-    plain: bytes = msgpack.packb(record, use_bin_type=True)  # pyright: ignore[reportAssignmentType]
-    payload = zlib.compress(plain, LEVEL)
+    payload = zlib.compress(msgspec.msgpack.encode(record), LEVEL)
     length = len(payload).to_bytes(4, "little")
     return HEADER.pack(MAGIC, len(payload), zlib.crc32(length + payload)) + payload
 

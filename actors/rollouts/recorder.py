@@ -6,9 +6,11 @@ rollouts are in rollouts.jsonl, marked by `author`, and in no rate.
 
 import sys
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
+from itertools import accumulate
+from statistics import fmean
 
 import numpy as np
 
@@ -108,8 +110,8 @@ class Recorder:
         ]
         rows += [one.row() for one in teacher]
         prompts: dict[int, str] = {}  # of groups whose prompt is written
-        for row in rows:
-            row["logprobs"] = rounded(row["logprobs"])
+        for row, short in zip(rows, rounded([row["logprobs"] for row in rows]), strict=True):
+            row["logprobs"] = short
             said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
             said.pop("rollout_id", None)
             ids, group = row.pop("prompt_ids"), row["group"]
@@ -135,9 +137,15 @@ class Recorder:
         print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
 
 
-def rounded(logprobs: Sequence[float]) -> list[float]:
-    """Rounded to DECIMALS, which is finer than two engines agree. The journal keeps every bit; this halves the log."""
-    return np.round(np.asarray(logprobs, dtype=np.float64), DECIMALS).tolist()
+def rounded(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Of every rollout, rounded to DECIMALS, which is finer than two engines agree. The journal keeps every bit; this halves
+    the log."""
+    flat = array("d")  # numpy reads tuples of numbers at a third of the speed
+    for values in logprobs:
+        flat.extend(values)
+    whole: list[float] = np.round(np.asarray(flat), DECIMALS).tolist()
+    ends = list(accumulate(map(len, logprobs)))
+    return [whole[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 
 
 def rates(batch: GradedRollouts) -> Row:
@@ -152,7 +160,7 @@ def rates(batch: GradedRollouts) -> Row:
         "infra_errors": table["all"].infra_error,
         "per_mode": {mode: dict(vars(counts)) for mode, counts in table.items()},
         "reward/mean": fmean(paid) if paid else float("nan"),
-        "reward/std": pstdev(paid) if paid else float("nan"),
+        "reward/std": float(np.std(paid)) if paid else float("nan"),
         "completions/mean_length": sum(lengths) / len(lengths),
         "completions/truncated_share": sum(r.finish == "length" for r in batch.rollouts) / len(lengths),
     }

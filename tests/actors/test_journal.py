@@ -79,7 +79,7 @@ def test_a_group_takes_a_fraction_of_its_plain_bytes():
 
 def test_logged_logprobs_are_near_enough_and_short():
     values = [-0.0003326578007545322, -1.25, -31.007123947143555, -0.0, -2e-30]
-    short = rounded(values)
+    short, none, one = rounded([values, (), (-0.5,)])
     assert max(abs(a - b) for a, b in zip(values, short, strict=True)) <= 0.51e-6
     assert max(len(repr(value)) for value in short) <= 10
-    assert rounded(()) == []
+    assert (none, one, rounded([])) == ([], [-0.5], [])
