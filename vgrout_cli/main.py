@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import io
+import os
 import sys
 from collections.abc import Callable
 
@@ -102,6 +103,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"vgrout: command: found {words[0]!r}; expected {hint}", file=sys.stderr)
         return 2
     args = parser().parse_args(words)
+    # Before torch is imported: threads that spin while they wait cost more than they gain where cores are few or shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run: Callable[[argparse.Namespace], int] = args.run
     for output in (sys.stdout, sys.stderr):  # a terminal that knows no ± gets a `?`, and the command goes on
         if isinstance(output, io.TextIOWrapper):

@@ -124,6 +124,9 @@ def measure(config: "PreTrainedConfig", where: str = "config") -> ModelShape:
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except UNREADABLE as error:
         raise UserError(f"model.path {where}", first_line(error), "a config of a causal language model") from None
+    if any(name.rpartition(".")[2] == "sinks" for name, _ in model.named_parameters()):
+        expected = "an architecture without them: the learner's packed attention does not compute them"
+        raise UserError(f"model.path {where}", f"attention sinks ({config.model_type})", expected)
     text = config.get_text_config()
     layers, hidden, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
     kv_heads = getattr(text, "num_key_value_heads", None) or heads

@@ -199,6 +199,15 @@ def test_any_architecture_that_transformers_builds_has_a_shape(kind, tmp_path):
         make_plan(config(f"model.path={tmp_path}", 'lora.targets=["no_such_proj"]'), 1, 80)
 
 
+def test_attention_sinks_are_refused(tmp_path):
+    from transformers import GptOssConfig
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    GptOssConfig(vocab_size=64, num_hidden_layers=2, num_local_experts=2, **sizes).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"found attention sinks \(gpt_oss\); expected an architecture without them"):
+        shape_of(str(tmp_path))
+
+
 def test_other_models_need_a_config_json(tmp_path):
     with pytest.raises(UserError, match=r"model.path.*none downloaded.*Qwen/Qwen3-4B"):
         shape_of("some/other-model")
