@@ -72,10 +72,7 @@ SINKS = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow, "trackio"
 def chosen(names: Sequence[str] | None) -> list[str]:
     """The trackers to write to: those named, or TensorBoard where it is installed. Raises UserError where a named one is not."""
     if names is None:
-        if _installed("tensorboard"):
-            return ["tensorboard"]
-        print("note: no TensorBoard files (pip install tensorboard); metrics.jsonl has everything", file=sys.stderr, flush=True)
-        return []
+        return ["tensorboard"] if _installed("tensorboard") else []
     for name in names:
         if name != "none" and not _installed(name):
             raise UserError(f"--log {name}", "no such package in this Python", f"pip install {name}")
