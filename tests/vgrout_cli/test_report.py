@@ -234,6 +234,25 @@ def test_an_effect_is_claimed_where_there_is_one(tmp_path):
     assert lines["Enough seeds?"][0] == "pass"
 
 
+def test_the_recovered_share_is_that_of_the_rates(tmp_path):
+    folder = suite_with(tmp_path, routev=(0.05, 0.37, 0.9, 0.05))
+    claim = (
+        "What routev recovers of the ceiling's gain cannot be told: fewer than two seeds have all of this arm, base and ceiling"
+    )
+    assert outcomes(*runs_of(folder))[0][claim] == "open"
+    for seed in (1, 2, 3, 4, 5):
+        write_run(folder / f"ceiling/seed{seed}", "ceiling", seed, Size(problems=40), (0.0, 0.45, 0.0, 0.45))
+    solve = {
+        arm: [json.loads((folder / f"{arm}/seed{n}/per_mode_deploy.json").read_text())["deploy"]["all"] for n in (1, 2, 3, 4, 5)]
+        for arm in ("routev", "base", "ceiling")
+    }
+    mean = {arm: stdlib.fmean(rates["solve"] / rates["n"] for rates in found) for arm, found in solve.items()}
+    share = (mean["routev"] - mean["base"]) / (mean["ceiling"] - mean["base"])
+    (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "recover" in s.claim]
+    assert str(line.outcome) == "pass" and f"routev recovers {share:.3f} of" in line.claim
+    assert f"{share:.3f} ± " in line.evidence
+
+
 def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):
     folder, question = suite_with(tmp_path, seeds=(1, 2)), "Is every run asked the same?"
     outcome, said = outcomes(*runs_of(folder))[1][question]

@@ -67,6 +67,16 @@ def difference(evidence: Evidence, a: str, b: str, what: str, policy: str = "dep
     return Difference(a, b, what, statistics.paired(x, y), interval, problems)
 
 
+def recovered(evidence: Evidence, arm: str) -> tuple[Estimate, Interval]:
+    """The share of what training without loopholes gains that an arm deploys: (arm - base) / (ceiling - base) in deployed solve,
+    as a ratio of means over the seeds that have all three."""
+    runs = [evidence.done(name) for name in (arm, "base", "ceiling")]
+    seeds = sorted(set.intersection(*map(set, runs)))
+    ours, base, ceiling = ([r[seed].counts("deploy").rate("solve") for seed in seeds] for r in runs)
+    gained = [x - y for x, y in zip(ours, base, strict=True)]
+    return statistics.ratio_of_means(gained, [x - y for x, y in zip(ceiling, base, strict=True)])
+
+
 def base_interval(evidence: Evidence, what: str) -> Interval:
     """95% interval of the base's rate over problems (seeds averaged); by binomial SEM where no answers are kept."""
     runs = [evidence.done("base")[s] for s in sorted(evidence.done("base"))]

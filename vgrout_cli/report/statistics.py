@@ -79,6 +79,23 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
     return Paired(mean.mean, mean.sem, mean.n, Interval(mean.mean - half, mean.mean + half), p, sign_flip_p(differences))
 
 
+def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> tuple[Estimate, Interval]:
+    """mean(a) / mean(b) over seeds, with the jackknife's SEM (each seed left out once) and its 95% t interval.
+
+    Not the mean of ratios: a seed with a small b would decide it. NaN where mean(b) is not above 0; the SEM below two seeds.
+    """
+    n = len(a)
+    if n == 0 or sum(b) <= 0:
+        return Estimate(NAN, NAN, n), Interval(NAN, NAN)
+    ratio = sum(a) / sum(b)
+    if n == 1:
+        return Estimate(ratio, NAN, 1), Interval(NAN, NAN)
+    without = [(sum(a) - x) / (sum(b) - y) if sum(b) > y else NAN for x, y in zip(a, b, strict=True)]
+    sem = math.sqrt((n - 1) / n * sum((value - sum(without) / n) ** 2 for value in without))
+    half = t_quantile(0.5 + LEVEL / 2, n - 1) * sem
+    return Estimate(ratio, sem, n), Interval(ratio - half, ratio + half)
+
+
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Exact two-sided p of the mean under all 2^n flips of sign; its smallest value is 2 / 2^n.
 
