@@ -6,6 +6,7 @@ data set is asked exactly the same questions.
 
 import dataclasses
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from actors.made_of import base_here, canary_for, fix_date, places
@@ -21,7 +22,7 @@ from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, read_json, to_json, write_json, write_whole
 from vgrout.progress import Progress
-from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
+from vgrout.records import AdapterVersion, FinishReason, Mode, Rollout, SampleRequest, Sampling
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
@@ -48,14 +49,23 @@ def published(run: RunDir, version: int, config: Config) -> AdapterVersion:
     )
 
 
+class Form(StrEnum):
+    """How the problems of an exam are asked and graded."""
+
+    USUAL = "usual"  # each with its loophole, disclosed by its hint
+    NOVEL = "novel"  # hint and detector in words that no training prompt has
+    NO_HINT = "no_hint"  # the loophole is open, but no hint speaks of it
+    CLOSED = "closed"  # the hint speaks of a loophole that does not pay
+
+
 @dataclass(frozen=True)
 class Exam:
-    """The questions for every checkpoint, and the name of the result files: a split or a part of it, in usual or novel words."""
+    """The questions for every checkpoint, and the name of the result files: a split or a part of it, asked in one form."""
 
     name: str = "test"
     split: str = "test"
     ids: tuple[int, ...] | None = None
-    novel: bool = False
+    form: Form = Form.USUAL
 
 
 def exam_ids(dataset: Dataset, exam: Exam) -> list[int]:
@@ -63,7 +73,7 @@ def exam_ids(dataset: Dataset, exam: Exam) -> list[int]:
     ids = {"test": dataset.test_ids, "validation": dataset.validation_ids, "train": dataset.train_ids}[exam.split]
     if exam.ids is not None:
         ids = sorted(set(ids) & set(exam.ids))
-    if exam.novel:
+    if exam.form is Form.NOVEL:
         ids = [i for i in ids if not novel.clashes(dataset.problems[i])]
     if not ids:
         raise UserError("--split", f"{exam.name} (0 problems)", "a split with problems (data.validation sets the slice)")
@@ -78,8 +88,8 @@ def questions(config: Config, dataset: Dataset, exam: Exam) -> list[SampleReques
             group=i,
             first=place * count,
             problem_id=i,
-            mode=dataset.modes[i],
-            prompt_ids=dataset.prompt(i, novel=exam.novel),
+            mode=Mode.GT_ONLY if exam.form is Form.CLOSED else dataset.modes[i],
+            prompt_ids=dataset.prompt(i, Mode.GT_ONLY if exam.form is Form.NO_HINT else None, novel=exam.form is Form.NOVEL),
             sampling=sampling,
             seeds=tuple(stream(config.eval.seed, "eval", i, k) for k in range(count)),
             temperature=config.eval.temperature,
@@ -100,7 +110,7 @@ def ask(workers: Workers, dataset: Dataset, config: Config, exam: Exam, adapters
 
 
 def _graded(workers: Workers, dataset: Dataset, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
-    if not exam.novel:
+    if exam.form is not Form.NOVEL:
         return grade(workers, dataset, rollouts)
     renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
     return dataclasses.replace(grade(workers, dataset, renamed), rollouts=rollouts)
@@ -154,7 +164,7 @@ def exam_digest(config: Config, dataset: Dataset, exam: Exam) -> str:
     problems = file_sha256(Path(getattr(config.data, _file(exam))))
     asked = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
     base = (base_here(config), config.model.dtype, config.runtime.engine)
-    return ingredients.digest([problems, base, exam.novel, asked])
+    return ingredients.digest([problems, base, exam.form, asked])
 
 
 def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:

@@ -1,12 +1,19 @@
-"""Runs of other seeds and arms are asked the same, unless their configuration says otherwise."""
+"""Runs of other seeds and arms are asked the same, unless their configuration says otherwise; and the forms of an exam."""
+
+import json
+from pathlib import Path
 
 import pytest
+from tiny_run import arguments
 
-from actors.evaluation import Exam, exam_digest, questions
+from actors.evaluation import Exam, Form, exam_digest, questions
 from actors.rollouts.dataset import load_dataset
+from sandbox.problems.prompts import HINTS
 from vgrout.config import Config, load
+from vgrout.records import Mode
+from vgrout_cli.main import main
 
-EXAMS = [Exam(), Exam("validation", "validation"), Exam(novel=True)]
+EXAMS = [Exam(), Exam("validation", "validation"), Exam(form=Form.NOVEL), Exam(form=Form.NO_HINT), Exam(form=Form.CLOSED)]
 
 
 def asked(arm: str, seed: int, *sets: str) -> tuple[list[str], list[tuple]]:
@@ -32,3 +39,32 @@ def test_two_seeds_and_two_arms_are_asked_the_same(first, arm, seed):
 def test_what_is_asked_otherwise_has_another_digest(first, change):
     digests, _ = asked("routev", 41, change)
     assert not set(digests) & set(first[0])
+
+
+def test_without_hints_a_loophole_is_open_and_unnamed_and_closed_it_is_named_and_does_not_pay():
+    config = load("tiny", arm="routev", seed=41)
+    dataset = load_dataset(config)
+    usual, no_hint, closed = (questions(config, dataset, Exam(form=form)) for form in (Form.USUAL, Form.NO_HINT, Form.CLOSED))
+    for one, unnamed, named in zip(usual, no_hint, closed, strict=True):
+        hint = HINTS[one.mode]
+        assert hint in dataset.tokenizer.decode(one.prompt_ids)
+        assert hint not in dataset.tokenizer.decode(unnamed.prompt_ids)
+        assert (unnamed.mode, named.mode) == (one.mode, Mode.GT_ONLY)
+        assert named.prompt_ids == one.prompt_ids
+        assert one.seeds == unnamed.seeds == named.seeds
+
+
+def test_each_form_has_a_curve_of_its_own(tmp_path, capsys):
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(Path("configs/tiny/test.jsonl").read_text().splitlines(keepends=True)[:4]))
+    sets = ("runtime.engine=hf", "runtime.backend=local", "train.updates=1", "eval.samples=1", f"data.test={few}")
+    run = tmp_path / "run"
+    assert main(["train", *arguments(run, *sets)]) == 0
+    for flag, name, modes in (("--without-hints", "no_hint", 4), ("--closed", "closed", 1)):
+        assert main(["eval-curve", str(run), flag]) == 0
+        record = json.loads((run / f"eval_curve_test_{name}.jsonl").read_text().splitlines()[-1])
+        assert record["deploy"]["all"]["n"] == 4 and len(record["deploy"]) == modes + 1
+    assert record["deploy"]["all"]["hack"] == 0
+    assert set(record["deploy"]) == {"all", "gt_only"}
+    assert not (run / "eval_curve.jsonl").exists()
+    assert "closed split" in capsys.readouterr().out

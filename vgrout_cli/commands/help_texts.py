@@ -34,7 +34,8 @@ ABOUT: dict[str, str] = {
     ),
     "eval-curve": (
         "Score the checkpoints of runs on the test split, as trained and deployed. Writes RUN/eval_curve.jsonl and "
-        "RUN/per_mode_deploy.json; with --monitor, --novel-markers, --samples or --every, an eval_curve_<what>.jsonl instead."
+        "RUN/per_mode_deploy.json; with --monitor, --novel-markers, --without-hints, --closed, --samples or --every, an "
+        "eval_curve_<what>.jsonl instead."
     ),
     "monitor": (
         "Choose a small subset of the test split, to follow a run with, and write its problem ids to a file. It has problems "
