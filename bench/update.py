@@ -71,7 +71,7 @@ class Labelled:
 
     def __init__(self, config: Config, authored: list[Any], samples: list[Sample]) -> None:
         self.learner, self.samples, self.labels = Learner(config, authored), samples, [GateLabel.CLEAN] * len(samples)
-        self.learner.router.label = lambda score_G, update: self.labels
+        self.learner.router.label = lambda score_G, rewarded, update: self.labels
 
     def batch(self) -> list[Sample]:
         """The samples, as if written by the version that is trained: what a sync run has."""
