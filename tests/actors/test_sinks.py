@@ -79,7 +79,7 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_starts(tmp_path
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert main(["train", "tiny", "--out", str(tmp_path / "run"), "--log", "wandb"]) == 2
     assert "pip install wandb" in capsys.readouterr().err and not (tmp_path / "run").exists()
-    assert sinks.chosen(None) == [] and "pip install tensorboard" in capsys.readouterr().err
+    assert sinks.chosen(None) == [] and not capsys.readouterr().err
     assert sinks.chosen(["none"]) == []
 
 
