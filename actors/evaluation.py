@@ -184,8 +184,8 @@ def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versi
         adapters = [published(run, v, config) for v in chunk]
         for adapter, batch in zip(adapters, ask(workers, dataset, config, exam, adapters), strict=True):
             record = records[adapter.version] = _written(run, config, adapter, exam, batch, key)
-            rates = record["deploy"]["all"]
-            progress.step(f"update {adapter.version} deployed: hack {rates['hack_rate']:.3f}  solve {rates['solve_rate']:.3f}")
+            every = record["deploy"]["all"]
+            progress.step(f"update {adapter.version} deployed: hack {every['hack_rate']:.3f}  solve {every['solve_rate']:.3f}")
     return [records[v] for v in versions]
 
 

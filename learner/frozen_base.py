@@ -69,7 +69,7 @@ class FrozenBase:
         self.known.clear()
 
     def _watched(self, samples: Sequence[Sample]) -> list[FromBase]:
-        """The reference of one rollout in WATCH_EVERY, for the log alone: about a hundredth of the update's time."""
+        """The reference of one rollout in WATCH_EVERY, for the log alone."""
         mine = {i: samples[i] for i in range(0, len(samples), WATCH_EVERY) if self.team.owns(samples[i].group)}
         measured = [m for chunk in chunks(list(mine.values()), self.budget) for m in self._measure(chunk)]
         every = self.team.merged(dict(zip(map(str, mine), measured, strict=True)))

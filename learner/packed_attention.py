@@ -64,7 +64,7 @@ def packed_attention(
         window = {"sliding_window": sliding_window}
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **window, **others)
     if others.get("s_aux") is not None:
-        raise NotImplementedError("attention sinks")
+        raise NotImplementedError("attention sinks")  # refused before a start: actors/planning/model_shape.py
     blocks = [b for b in (packing.prefix, packing.suffix) if b is not None]
     index_L = torch.cat([b.index_L for b in blocks])
     padding_L11 = ~torch.cat([b.real_L for b in blocks])[:, None, None]
