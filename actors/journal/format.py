@@ -1,15 +1,17 @@
-"""The journal's bytes: append-only msgpack records, each with magic, length and checksum. Pure functions, no I/O.
+"""The journal's bytes: append-only msgpack records, each with magic, length and checksum, read one at a time.
 
     record = b"vGJ1" | length of the payload, 4 bytes little-endian | CRC-32 of length and payload, 4 bytes | payload
     payload = the record in msgpack, compressed by zlib (journals of earlier runs: not compressed, read as well)
 
-Invariant: `scan` returns every record whose bytes are intact, in order, and names everything else by offset: an unfinished
+Invariant: `walk` gives every record whose bytes are intact, in order, and names everything else by offset: an unfinished
 record at the end is a torn tail (a crash while appending), any other hole is damage (a flipped byte, a lost block).
 """
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import msgpack
 import msgspec
@@ -19,6 +21,7 @@ from vgrout.rows import Row
 MAGIC = b"vGJ1"
 HEADER = struct.Struct("<4sII")
 LEVEL = 1  # a group repeats its prompt in every rollout: the fastest level already takes four fifths
+CHUNK = 2**20  # bytes that are searched at a time for the next record after damage
 ZLIB = b"\x78"  # what zlib's bytes begin with; a msgpack map begins with 0x80 to 0x8f, 0xde or 0xdf
 
 
@@ -36,11 +39,10 @@ class Hole:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """Whole records in order, and the holes between and behind them. `end` is where a torn tail begins, or the file's end."""
+class Place:
+    """The bytes [offset, end) of a record."""
 
-    records: tuple[Row, ...]
-    holes: tuple[Hole, ...]
+    offset: int
     end: int
 
 
@@ -51,54 +53,60 @@ def encode(record: Row) -> bytes:
     return HEADER.pack(MAGIC, len(payload), zlib.crc32(length + payload)) + payload
 
 
-def scan(data: bytes) -> Scan:
-    """Read a whole journal."""
-    records: list[Row] = []
-    holes: list[Hole] = []
-    place = 0
-    while place < len(data):
-        stop = _whole(data, place)
-        if stop:
-            records.append(_decode(data[place + HEADER.size : stop]))
-            place = stop
-            continue
-        after = _next_whole(data, place + 1)
-        torn = after == len(data) and _unfinished(data, place)
-        holes.append(Hole(place, after, torn))
-        place = after
-    end = holes[-1].offset if holes and holes[-1].torn else len(data)
-    return Scan(tuple(records), tuple(holes), end)
+def walk(file: BinaryIO) -> Iterator[tuple[Place, Row] | Hole]:
+    """Whole records in order, and the holes between and behind them. No more than one record is in memory."""
+    size, place = file.seek(0, 2), 0
+    while place < size:
+        payload = _payload(file, place, size)
+        if payload is not None:
+            stop = place + HEADER.size + len(payload)
+            yield Place(place, stop), decode(payload)
+        else:
+            stop = _next_whole(file, place + 1, size)
+            yield Hole(place, stop, torn=stop == size and _unfinished(file, place, size))
+        place = stop
 
 
-def _decode(payload: bytes) -> Row:
+def read_at(file: BinaryIO, place: Place) -> bytes:
+    """The bytes of a record that `walk` found."""
+    file.seek(place.offset)
+    return file.read(place.end - place.offset)
+
+
+def decode(payload: bytes) -> Row:
+    """The record of a payload."""
     plain = zlib.decompress(payload) if payload[:1] == ZLIB else payload
     return msgpack.unpackb(plain, raw=False, strict_map_key=False)
 
 
-def _whole(data: bytes, place: int) -> int:
-    """End of the intact record that starts at `place`; 0 if there is none."""
-    if place + HEADER.size > len(data):
-        return 0
-    magic, length, crc = HEADER.unpack_from(data, place)
-    stop = place + HEADER.size + length
-    if magic != MAGIC or stop > len(data):
-        return 0
-    payload = data[place + HEADER.size : stop]
-    return stop if zlib.crc32(length.to_bytes(4, "little") + payload) == crc else 0
+def _payload(file: BinaryIO, place: int, size: int) -> bytes | None:
+    """The payload of the intact record that starts at `place`; None if there is none."""
+    file.seek(place)
+    head = file.read(HEADER.size)
+    if len(head) < HEADER.size:
+        return None
+    magic, length, crc = HEADER.unpack(head)
+    if magic != MAGIC or place + HEADER.size + length > size:
+        return None
+    payload = file.read(length)
+    return payload if zlib.crc32(length.to_bytes(4, "little") + payload) == crc else None
 
 
-def _unfinished(data: bytes, place: int) -> bool:
+def _unfinished(file: BinaryIO, place: int, size: int) -> bool:
     """Whether the bytes from `place` look like a record that is cut off by the end of the file."""
-    head = data[place : place + HEADER.size]
+    file.seek(place)
+    head = file.read(HEADER.size)
     if not MAGIC.startswith(head[:4]):
         return False
-    return len(head) < HEADER.size or place + HEADER.size + HEADER.unpack(head)[1] > len(data)
+    return len(head) < HEADER.size or place + HEADER.size + HEADER.unpack(head)[1] > size
 
 
-def _next_whole(data: bytes, place: int) -> int:
+def _next_whole(file: BinaryIO, place: int, size: int) -> int:
     """Start of the next intact record at or after `place`; the end of the data if there is none."""
-    while (place := data.find(MAGIC, place)) >= 0:
-        if _whole(data, place):
-            return place
-        place += 1
-    return len(data)
+    while place < size:
+        file.seek(place)
+        at = file.read(CHUNK + len(MAGIC) - 1).find(MAGIC)
+        if at >= 0 and _payload(file, place + at, size) is not None:
+            return place + at
+        place += at + 1 if at >= 0 else CHUNK
+    return size

@@ -1,14 +1,16 @@
 """The journal of a run on the disk: what was sampled and graded, which batch each update took, what was dropped and why.
 
-Invariants: a record is on the disk (fsync) before anything that follows from it is done; opening a journal cuts a torn tail,
-names every damaged record by its offset, and never invents one. The learner never reads it.
+Invariants: a record is on the disk (fsync) before anything that follows from it is done; reading a journal cuts a torn tail,
+names every damaged record by its offset, and never invents one. Groups that the checkpoint's updates took are neither kept in
+memory nor, once a run goes on from it, on the disk. The learner never reads it.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from actors.journal.format import encode, scan
+from actors.journal.format import HEADER, Hole, Place, decode, encode, read_at, walk
 from vgrout.group_records import Dropped, Key, TakenBatch
 from vgrout.records import Audit, FinishReason, Mode, Reward, Rollout, Sampling, Status
 from vgrout.rows import Row
@@ -31,7 +33,10 @@ class Graded:
 
 @dataclass(frozen=True)
 class Past:
-    """What a journal records after a checkpoint: graded groups, the batches that were taken, and ordinals dropped for good."""
+    """What a journal records after a checkpoint: graded groups, the batches that were taken, and ordinals dropped for good.
+
+    Groups of batches from before the checkpoint are not among them.
+    """
 
     groups: dict[Key, Graded]
     batches: list[TakenBatch]
@@ -80,32 +85,68 @@ class Journal:
 
 
 def read(path: Path, checkpoint: int) -> Past:
-    """Read a journal from the checkpoint of version `checkpoint` on, and cut a torn tail off the file.
+    """Read a journal from the checkpoint of version `checkpoint` on, cut a torn tail off the file, and prune it.
 
     If the record of a batch's group is damaged, the replay ends there: this batch and later ones are sampled again.
     """
     if not path.is_file():
         return Past({}, [], [], [])
-    found = scan(path.read_bytes())
-    notes = [f"{path}: {hole}" + ("; cut off" if hole.torn else "; skipped") for hole in found.holes]
-    if found.end < path.stat().st_size:
-        os.truncate(path, found.end)
-    groups: dict[Key, Graded] = {}
-    batches: dict[int, TakenBatch] = {}
-    dropped: list[int] = []
-    for record in found.records:
+    with path.open("rb") as file:
+        index = _index(file)
+        taken = {key for update, batch in index.batches.items() if update < checkpoint for key in batch.keys}
+        kept = {key: place for key, place in index.groups.items() if key not in taken}
+        groups = {key: _graded(decode(read_at(file, place)[HEADER.size :])) for key, place in kept.items()}
+        if len(kept) < len(index.groups) and all(hole.torn for hole in index.holes):
+            _prune(path, file, [*kept.values(), *index.others])
+        elif torn := [hole for hole in index.holes if hole.torn]:
+            os.truncate(path, torn[0].offset)
+    notes = [f"{path}: {hole}" + ("; cut off" if hole.torn else "; skipped") for hole in index.holes]
+    return Past(groups, _replayable(index.batches, groups, checkpoint, notes), index.dropped, notes)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is where in a journal: groups that were not dropped, the batches that count, and the places of all other records."""
+
+    groups: dict[Key, Place]
+    batches: dict[int, TakenBatch]
+    dropped: list[int]
+    others: list[Place]
+    holes: list[Hole]
+
+
+def _index(file: BinaryIO) -> Index:
+    index = Index({}, {}, [], [], [])
+    for found in walk(file):
+        if isinstance(found, Hole):
+            index.holes.append(found)
+            continue
+        place, record = found
+        if record["kind"] == "group":
+            index.groups[Key(*record["key"])] = place
+            continue
+        index.others.append(place)
         match record["kind"]:
-            case "group":
-                graded = _graded(record)
-                groups[graded.key] = graded
             case "batch":
-                batches[record["update"]] = TakenBatch(record["update"], tuple(Key(*key) for key in record["keys"]))
+                index.batches[record["update"]] = TakenBatch(record["update"], tuple(Key(*key) for key in record["keys"]))
             case "drop":
-                groups.pop(Key(record["ordinal"], record["attempt"]), None)
-                dropped += [record["ordinal"]] if record["final"] else []
+                index.groups.pop(Key(record["ordinal"], record["attempt"]), None)
+                index.dropped.extend([record["ordinal"]] if record["final"] else [])
             case "resume":
-                batches = {u: b for u, b in batches.items() if u < record["update"]}
-    return Past(groups, _replayable(batches, groups, checkpoint, notes), dropped, notes)
+                for update in [u for u in index.batches if u >= record["update"]]:
+                    del index.batches[update]
+    return index
+
+
+def _prune(path: Path, file: BinaryIO, places: list[Place]) -> None:
+    """Write the journal again with the records at `places` alone, in their order. A crash leaves the old file or the new one."""
+    new = path.with_suffix(".pruned")
+    with new.open("wb") as target:
+        for place in sorted(places, key=lambda p: p.offset):
+            target.write(read_at(file, place))
+        target.flush()
+        os.fsync(target.fileno())
+    new.replace(path)
 
 
 def _replayable(batches: dict[int, TakenBatch], groups: dict[Key, Graded], first: int, notes: list[str]) -> list[TakenBatch]:

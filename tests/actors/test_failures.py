@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from journals import scan
 from kills import train
 from tiny_run import TINY, arguments, check_journal
 
-from actors.journal.format import HEADER, encode, scan
+from actors.journal.format import HEADER, encode
 from vgrout.config import load
 from vgrout.run_directory import RunDir
 from vgrout.signals import RunStopped

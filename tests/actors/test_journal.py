@@ -6,8 +6,9 @@ import zlib
 import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journals import scan
 
-from actors.journal.format import encode, scan
+from actors.journal.format import encode
 from actors.rollouts.recorder import rounded
 
 VALUES = st.integers(-(2**60), 2**60) | st.binary(max_size=20)

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from journals import scan
 from kills import train
 from tiny_run import arguments, check_journal
 
-from actors.journal.format import scan
 from vgrout.run_directory import RunDir
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -1,8 +1,11 @@
 """What a resumed run finds on the disk: damaged checkpoints and journals are named, and nothing intact is lost."""
 
-import pytest
+import tracemalloc
+from dataclasses import replace
 
-from actors.journal.format import scan
+import pytest
+from journals import scan
+
 from actors.journal.journal import Graded, Journal, read
 from vgrout.errors import UserError
 from vgrout.group_records import Dropped, Key, Reason, TakenBatch
@@ -43,7 +46,11 @@ def test_everything_comes_back_as_it_was(tmp_path):
     written(tmp_path / "journal", *STEPS)
     past = read(tmp_path / "journal", 1)
     assert past.batches == [batch(1, 1), batch(2, 3)] and past.dropped == [2] and not past.notes
-    assert past.groups == {Key(o, 0): graded(o, v) for o, v in ((0, 0), (1, 0), (3, 1))}
+    assert past.groups == {Key(o, 0): graded(o, v) for o, v in ((1, 0), (3, 1))}  # update 0 is done, and took group 0
+    kept = [r["key"][0] for r in scan((tmp_path / "journal").read_bytes()).records if r["kind"] == "group"]
+    assert kept == [1, 3] and read(tmp_path / "journal", 1) == past
+    older = read(tmp_path / "journal", 0)  # of a checkpoint before that: what is not there is sampled again
+    assert not older.batches and "groups 0 are not in the journal" in older.notes[0]
 
 
 def test_a_torn_tail_is_cut_and_reported_and_the_rest_stays(tmp_path):
@@ -72,6 +79,19 @@ def test_a_flipped_byte_is_named_and_ends_the_replay_where_its_group_is_missing(
 def test_what_an_older_life_took_is_void_after_a_resume_before_it(tmp_path):
     written(tmp_path / "journal", *STEPS, ("resume", 1), ("group", graded(4)), ("batch", batch(1, 4)))
     assert read(tmp_path / "journal", 0).batches == [batch(0, 0), batch(1, 4)]
+
+
+def test_memory_is_that_of_the_groups_that_the_checkpoint_leaves_open(tmp_path):
+    one = graded(0)
+    long = replace(one, rollouts=[replace(one.rollouts[0], completion_ids=tuple(range(10**4)))])
+    steps = [[("group", replace(long, key=Key(u, 0))), ("batch", batch(u, u))] for u in range(200)]
+    size = len(written(tmp_path / "journal", *(step for two in steps for step in two)))
+    tracemalloc.start()
+    past = read(tmp_path / "journal", 198)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(past.groups) == [Key(198, 0), Key(199, 0)]
+    assert peak < held + 2 * 2**20 and (tmp_path / "journal").stat().st_size < size / 20
 
 
 @pytest.fixture
