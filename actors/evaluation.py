@@ -36,7 +36,8 @@ def published(run: RunDir, version: int, config: Config) -> AdapterVersion:
     from learner.export import both_exports
 
     factors, about = parse_adapter(run.adapter(version), str(run.checkpoint(version) / "train.safetensors"))
-    train, deploy = both_exports(factors, about["rank"], config.lora.deployed_blocks)
+    dtype = about.get("published_dtype", "fp32")
+    train, deploy = both_exports(factors, about["rank"], config.lora.deployed_blocks, dtype)
     return AdapterVersion(
         version=about["version"],
         train=train,
@@ -46,6 +47,7 @@ def published(run: RunDir, version: int, config: Config) -> AdapterVersion:
         canary_train=tuple(about["canary_train"]),
         canary_deploy=tuple(about["canary_deploy"]),
         canary_base=tuple(about["canary_base"]),
+        dtype=dtype,
     )
 
 

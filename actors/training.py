@@ -199,15 +199,17 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
 def finalize(run: RunDir, config: Config, published: AdapterVersion | None = None) -> None:
     """Write `train.safetensors` and the deploy export of the last checkpoint into the run's root.
 
-    `published`: that version as its learner has published it. Its file is the export; torch is then not needed.
+    `published`: that version as its learner has published it. Its file, in the base's precision, is the export; torch is then
+    not needed.
     """
     folder = run.checkpoint(run.checkpoints()[-1])
     write_whole(run.path / "train.safetensors", (folder / "train.safetensors").read_bytes())
     shutil.rmtree(run.path / "deploy", ignore_errors=True)  # of this run's own earlier end, before it was resumed
     if published is None or published.version != run.checkpoints()[-1]:
-        export(run, config, run.checkpoints()[-1], "deploy", run.path / "deploy")
+        export(run, config, run.checkpoints()[-1], "deploy", run.path / "deploy", config.model.export_dtype)
     else:
-        _write_export(run, config, published.version, "deploy", run.path / "deploy", "fp32", published.deploy, published.digest)
+        deploy, dtype, digest = published.deploy, published.dtype, published.digest
+        _write_export(run, config, published.version, "deploy", run.path / "deploy", dtype, deploy, digest)
 
 
 def export(run: RunDir, config: Config, version: int, block: str, out: Path, dtype: str = "fp32") -> Path:

@@ -87,15 +87,22 @@ def as_json(series: Sequence[Series]) -> list[dict[str, Any]]:
     return [asdict(one) | {"median": one.median} for one in series]
 
 
-def run_part(name: str, measure: Callable[[int, bool], list[Series]], doc: str | None) -> None:
-    """The command line of one comparison: `measure(rounds, short)`, then DIR/NAME.json and NAME.md, and the table printed."""
+def run_part(name: str, measure: Callable[..., list[Series]], doc: str | None, numbers: Sequence[str] = ()) -> None:
+    """The command line of one comparison: `measure(rounds, short)`, then DIR/NAME.json and NAME.md, and the table printed.
+
+    `numbers`: names of further options, which `measure` takes as integers or None.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", action="store_true", help="the smallest sizes: does it work")
+    for option in numbers:
+        parser.add_argument(f"--{option}", type=int)
     args = parser.parse_args()
-    said = about(f"python -m bench.{name} --rounds {args.rounds}" + (" --short" if args.short else ""))
-    series = measure(args.rounds, args.short)
+    more = {option: vars(args)[option] for option in numbers}
+    words = [f" --{option} {value}" for option, value in more.items() if value is not None]
+    said = about(f"python -m bench.{name} --rounds {args.rounds}" + (" --short" if args.short else "") + "".join(words))
+    series = measure(args.rounds, args.short, **more)
     write_json(args.out / f"{name}.json", said | {"series": as_json(series)})
     write_whole(args.out / f"{name}.md", table(series))
     print(table(series), file=sys.stdout, flush=True)

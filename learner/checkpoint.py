@@ -43,6 +43,7 @@ def adapter_bytes(lora: Lora2r, seed: int, published: AdapterVersion) -> bytes:
         "seed": seed,
         "initial_digest": initial_digest(factors),
         "digest": published.digest,
+        "published_dtype": published.dtype,
         "canary_train": published.canary_train,
         "canary_deploy": published.canary_deploy,
         "canary_base": published.canary_base,

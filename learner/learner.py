@@ -5,6 +5,7 @@ samples in the same order give the same bytes. Shapes: G rollouts of a batch.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,6 +73,7 @@ class Learner:
         )
         self.version, self.team = 0, SOLO
         self.canary_base = self._canary(Policy.BASE)
+        self.signed: AdapterVersion | None = None  # what was published last, without its bytes
 
     def join(self, rank: int, size: int, address: str) -> None:
         """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
@@ -122,26 +124,34 @@ class Learner:
     def publish(self) -> AdapterVersion:
         """Both exports of the current version as bytes, their digest, and the canary's log-probabilities under each."""
         blocks = self.config.lora.deployed_blocks
-        train, deploy = both_exports(self.lora.factors(), self.lora.rank, blocks)
-        return AdapterVersion(
+        dtype = self.config.model.export_dtype
+        train, deploy = both_exports(self.lora.factors(), self.lora.rank, blocks, dtype)
+        published = AdapterVersion(
             version=self.version,
             train=train,
             deploy=deploy,
             deploy_blocks=blocks,
-            digest=sha256(train + deploy),
+            digest=sha256(train, deploy),
             canary_train=self._canary(Policy.TRAIN),
             canary_deploy=self._canary(Policy.TRAIN if blocks == BLOCKS else Policy.DEPLOY),
             canary_base=self.canary_base,
+            dtype=dtype,
         )
+        self.signed = replace(published, train=b"", deploy=b"")
+        return published
 
     def checkpoint(self) -> tuple[bytes, bytes]:
         """The two files of a checkpoint (see learner/checkpoint.py)."""
-        adapter = checkpoint.adapter_bytes(self.lora, self.config.seed, self.publish())
+        signed = self.signed
+        if signed is None or signed.version != self.version:
+            signed = self.publish()
+        adapter = checkpoint.adapter_bytes(self.lora, self.config.seed, signed)
         return adapter, checkpoint.optimizer_bytes(self.lora, self.optimizer, self.router, self.version)
 
     def restore(self, adapter: bytes, optimizer: bytes) -> None:
         """Go on from a checkpoint's two files. Raises UserError for damaged ones."""
         self.frozen_base.forget()
+        self.signed = None
         self.version = checkpoint.restore(self.lora, self.optimizer, self.router, adapter, optimizer)
 
     def initial_digest(self) -> str:

@@ -25,6 +25,11 @@ class ModelConfig:
     path: str = required("A Hugging Face id, or a path that starts with ./, ../, / or ~.", min_length=1)
     dtype: Literal["float32", "bfloat16"] = option("bfloat16", "The precision of the base; the adapter is always float32.")
 
+    @property
+    def export_dtype(self) -> str:
+        """The precision in which versions are published: what an engine casts them to anyway."""
+        return "bf16" if self.dtype == "bfloat16" else "fp32"
+
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:

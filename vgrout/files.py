@@ -170,9 +170,12 @@ def _check_unicode(where: str, value: Row) -> None:
             ) from None
 
 
-def sha256(data: bytes) -> str:
-    """Hex SHA-256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(*parts: bytes) -> str:
+    """Hex SHA-256 of bytes: of several, one after the other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -232,3 +232,4 @@ class AdapterVersion:
     canary_train: tuple[float, ...]
     canary_deploy: tuple[float, ...]
     canary_base: tuple[float, ...]  # without the adapter: the same for every version
+    dtype: str = "fp32"  # of both exports; older checkpoints do not say

@@ -26,7 +26,7 @@ class AdapterRejected(RuntimeError):
 
 def check_digest(adapter: AdapterVersion) -> None:
     """Raise AdapterRejected if the bytes do not have the digest that the learner published."""
-    found = sha256(adapter.train + adapter.deploy)
+    found = sha256(adapter.train, adapter.deploy)
     if found != adapter.digest:
         raise AdapterRejected(f"version {adapter.version}: digest {found[:12]} of the bytes, {adapter.digest[:12]} published")
 

@@ -7,7 +7,17 @@ Placement is the run's own (`actors.planning.placement`), on one node where a nu
 from dataclasses import dataclass, replace
 
 from actors.planning.adapter_slots import check_precision
-from actors.planning.gpu_memory import GIB, Term, activation_bytes, engine_terms, kv_need, kv_per_token, learner_terms, longest
+from actors.planning.gpu_memory import (
+    GIB,
+    WIDTH,
+    Term,
+    activation_bytes,
+    engine_terms,
+    kv_need,
+    kv_per_token,
+    learner_terms,
+    longest,
+)
 from actors.planning.model_shape import ModelShape, shape_of
 from actors.planning.placement import Placement, place
 from actors.planning.run_time import passes, render_time
@@ -57,9 +67,9 @@ class Plan:
 
 
 def publish_bytes(config: Config, shape: ModelShape) -> int:
-    """Both exports of one version in float32: rank 4r, and 2r (4r where both blocks deploy)."""
+    """Both exports of one version in the base's precision: rank 4r, and 2r (4r where both blocks deploy)."""
     ranks = sum(export_rank(config.lora.rank, blocks) for blocks in (BLOCKS, config.lora.deployed_blocks))
-    return ranks * shape.lora_per_rank(config.lora.targets) * 4
+    return ranks * shape.lora_per_rank(config.lora.targets) * WIDTH[config.model.dtype]
 
 
 def make_plan(config: Config, gpus: int | None = None, memory_gib: float = 0.0) -> Plan:
@@ -161,6 +171,7 @@ def _learner_advice(config: Config, shape: ModelShape, budget: float) -> str:
 def render(plan: Plan) -> str:
     """The plan as text: actors, placement, tokens, bytes, and every memory term with its formula."""
     c, shape = plan.config, plan.shape
+    b = WIDTH[c.model.dtype]
     r, p, tp = c.rollout, shape.lora_per_rank(c.lora.targets), c.runtime.engine_tp
     size = f" of {plan.memory_gib:g} GiB" if plan.memory_gib else ""
     lines = [f"plan of {c.preset}, arm {c.arm}, seed {c.seed}: {c.model.path} ({c.model.dtype})"]
@@ -172,8 +183,8 @@ def render(plan: Plan) -> str:
     lines += [
         f"  per update: {r.prompts} prompts x {r.samples} = {r.prompts * r.samples} rollouts; at most {plan.sampled_tokens:,}"
         f" sampled tokens, {plan.learner_tokens:,} tokens per learner pass ({', '.join(one.name for one in passes(c))})",
-        f"  per publish: {plan.publish_bytes:,} B ({plan.publish_bytes / 2**20:.0f} MiB) = {p:,} LoRA parameters per rank x 4 B"
-        f" x rank {plan.publish_bytes // p // 4} (train 4r, deploy {'4r' if c.lora.deploy == 'both' else '2r'})",
+        f"  per publish: {plan.publish_bytes:,} B ({plan.publish_bytes / 2**20:.0f} MiB) = {p:,} LoRA parameters per rank x {b} B"
+        f" x rank {plan.publish_bytes // p // b} (train 4r, deploy {'4r' if c.lora.deploy == 'both' else '2r'})",
         "  learner memory:",
         *_table(learner_terms(c, shape)),
         f"  engine memory, per GPU of an engine{' (1 of ' + str(tp) + ')' if tp > 1 else ''}:",

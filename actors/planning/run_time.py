@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from actors.planning.gpu_memory import WIDTH, kv_per_token, longest
 from actors.planning.model_shape import ModelShape
-from vgrout.config import Config
+from vgrout.config import Config, PinnedGate
+from vgrout.lora_ranks import BLOCKS
+from vgrout.records import GateLabel
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ GPUS = (
     Gpu("H200", 141, 989e12, 67e12, 4.8e12),
 )
 LEARNER_SHARE = 0.35  # of the peak, in the base's products
-ADAPTER_SHARE = 0.5  # of the float32 peak, in the adapter's
+ADAPTER_SHARE = 0.15  # of the peak, in the adapter's narrow products (rank 2r and 4r), in the base's precision
 ENGINE_SHARE = 0.4  # of the peak, while prompts are read
 BANDWIDTH_SHARE = 0.6  # of the memory's, while tokens are decoded
 STEP_S = 0.004  # of vLLM's host code per decode step, LoRA included
@@ -54,11 +56,16 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass of the learner over the batch: how many forwards' worth of the base's products, and of the adapter's rank-r ones."""
+    """A pass of the learner over the batch, in forwards of one rollout's layers, of the head, and of one block of the adapter.
+
+    `prompts`: how often a group's prompt is computed, as a share of its rollouts (1: with every rollout).
+    """
 
     name: str
-    base: float
+    layers: float
+    head: float
     adapter: float
+    prompts: float = 1.0
 
 
 def card(memory_gib: float) -> Gpu:
@@ -67,38 +74,61 @@ def card(memory_gib: float) -> Gpu:
 
 
 def passes(config: Config) -> list[Pass]:
-    """What an update runs over its batch. The base is frozen: its backward costs one forward, plus one where it is computed
-    again. The adapter's costs two: both of its factors have a gradient."""
+    """What an update runs over its batch (learner/frozen_base.py, fixed_terms.py, policy_gradient.py).
+
+    The base is frozen: its backward costs one forward, and checkpointing one more of the layers; the head is always computed
+    again. A trained block's backward costs one and a half of its forwards. Bounds: every rollout trains both blocks, where the
+    gate can say so, and every rollout that another policy wrote needs the forward pass of its own for its importance weights.
+    """
     again = 1 if config.train.gradient_checkpointing else 0
+    gate, objective, samples = config.gate, config.objective, config.rollout.samples
+    pinned = gate.pin if isinstance(gate, PinnedGate) else None
+    blocks = 1 if pinned is GateLabel.CLEAN else BLOCKS
+    split = math.ceil(samples / _together(config)) - 1  # more prompts of a group whose completions do not fit one micro-batch
+    shared = (1 + split) / samples
+    by_label = min(samples, (1 if pinned else len(GateLabel)) + split) / samples
     found = []
-    if config.gate.rule != "pinned":
-        found.append(Pass("c-probe forward and backward", 2 + again, 1 + (0 if config.gate.probe_policy == "initial" else 2)))
-    found.append(Pass("sampling policy forward", 1, 2))
-    if config.objective.epochs > 1:
-        found.append(Pass("old policy forward", 1, 2))
-    if config.objective.kl:
-        found.append(Pass("KL reference forward", 1, 0))
-    epochs = config.objective.epochs
-    found.append(Pass(f"update forward and backward x {epochs}", epochs * (2 + again), epochs * 2 * (3 + again)))
+    if config.probes_frozen_base:
+        kl = ", KL reference" if objective.kl else ""
+        extra = 0 if config.rollout.temperature == 1 else 1  # the reference is at the sampling temperature, the probe at 1
+        found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again))
+    else:
+        if pinned is None:
+            found.append(Pass("c-probe, deployed block", 2 + again, 3, 2.5 + 1.25 * again))
+        if objective.kl:
+            found.append(Pass("base: KL reference", 1, 1, 0, shared))
+    if pinned is None or (config.rollout.deploy_fraction > 0 and blocks == BLOCKS):
+        found.append(Pass("importance weights, at most", 1, 1, BLOCKS, by_label))
+    epochs = objective.epochs
+    name = "update, forward and backward" + (f" x {epochs}" if epochs > 1 else "")
+    found.append(Pass(name, epochs * (2 + again), epochs * 3, epochs * blocks * (2.5 + again), by_label))
     return found
+
+
+def _together(config: Config) -> int:
+    """Rollouts of full length of one group that a micro-batch holds beside their prompt."""
+    return max(1, (config.train.micro_tokens - config.rollout.prompt_limit) // config.rollout.max_new_tokens)
 
 
 def learner_seconds(config: Config, shape: ModelShape, gpu: Gpu, prompt: float, completion: float) -> list[Seconds]:
     """Seconds of one learner pass after the other for one rollout of `prompt` + `completion` tokens."""
-    tokens = prompt + completion
-    head = shape.vocabulary * shape.hidden  # logits exist for completion tokens only
-    attention = 2 * tokens * shape.heads * shape.head_dim * shape.layers  # causal: half of 4 T q per token and layer
-    forward = tokens * (2 * (shape.active - head) + attention) + completion * 2 * head
-    adapter = tokens * 4 * config.lora.rank * shape.lora_per_rank(config.lora.targets)  # A, A-A0, B-B0, B0 of one block
+    weights = shape.vocabulary * shape.hidden
+    head = completion * 2 * weights  # logits exist for completion tokens only
+    per_pair = 4 * shape.heads * shape.head_dim * shape.layers  # of a token and one that it sees
+    per_token = 4 * config.lora.rank * shape.lora_per_rank(config.lora.targets)  # [A; A-A0] and [B-B0 | B0] of one block
     peak = gpu.bf16 if config.model.dtype == "bfloat16" else gpu.fp32
-    return [
-        Seconds(
-            one.name,
-            one.base * forward / (peak * LEARNER_SHARE) + one.adapter * adapter / (gpu.fp32 * ADAPTER_SHARE),
-            f"{one.base:g} x {forward / 1e12:.1f} TFLOP + {one.adapter:g} x {adapter / 1e12:.2f} (adapter, float32) per rollout",
-        )
-        for one in passes(config)
-    ]
+    found = []
+    for one in passes(config):
+        prompts = one.prompts * prompt
+        pairs = prompts * prompt / 2 + completion * (prompt + completion / 2)
+        layers = (prompts + completion) * 2 * (shape.active - weights) + pairs * per_pair
+        adapter = (prompts + completion) * per_token
+        base = one.layers * layers + one.head * head
+        seconds = base / (peak * LEARNER_SHARE) + one.adapter * adapter / (peak * ADAPTER_SHARE)
+        formula = f"{one.layers:g} x {layers / 1e12:.2f} TFLOP + head {one.head:g} x {head / 1e12:.2f}"
+        formula += f" + adapter {one.adapter:g} x {adapter / 1e12:.2f} per rollout"
+        found.append(Seconds(one.name, seconds, formula))
+    return found
 
 
 def step_seconds(config: Config, shape: ModelShape, gpu: Gpu, running: float, length: float) -> float:

@@ -9,7 +9,7 @@ from actors.planning.dry_run import make_plan, render
 from actors.planning.gpu_memory import GIB, engine_terms, kv_need, learner_terms
 from actors.planning.known_models import KNOWN
 from actors.planning.model_shape import measure, shape_of
-from actors.planning.run_time import GPUS, card, learner_seconds, step_seconds, update_seconds, wall_seconds
+from actors.planning.run_time import GPUS, card, learner_seconds, passes, step_seconds, update_seconds, wall_seconds
 from vgrout.config import PROJECTIONS, load
 from vgrout.errors import UserError
 from vgrout_cli.main import main
@@ -50,9 +50,9 @@ def test_terms_of_the_reference_setting_by_hand():
     assert term(engine_terms(c, QWEN3_4B), "adapter slots") == 4 * 128 * 2_064_384 * 2
     assert kv_need(c, QWEN3_4B).bytes == 2560 * 147_456
     plan = make_plan(c)
-    assert plan.publish_bytes == (128 + 64) * 2_064_384 * 4
+    assert plan.publish_bytes == (128 + 64) * 2_064_384 * 2
     assert plan.sampled_tokens == 256 * 1024
-    assert make_plan(config(arm="vanilla_full")).publish_bytes == (128 + 128) * 2_064_384 * 4
+    assert make_plan(config(arm="vanilla_full")).publish_bytes == (128 + 128) * 2_064_384 * 2
 
 
 def test_the_tiny_shape_is_what_torch_builds_and_lora2r_wraps():
@@ -244,15 +244,36 @@ def test_every_model_on_every_size_is_planned_or_refused_with_the_term(model, gp
 def test_time_of_an_update_by_hand():
     """A forward of one 2560-token rollout: 2 FLOP a parameter and token (the head at 1024 of them), causal attention at half."""
     c, gpu = config(), GPUS[3]
-    body = 2560 * (2 * (4_022_468_096 - 151936 * 2560) + 2 * 2560 * 32 * 128 * 36) + 1024 * 2 * 151936 * 2560
-    adapter = 2560 * 4 * 32 * 2_064_384
-    kl = next(s for s in learner_seconds(c, QWEN3_4B, gpu, 1536, 1024) if "KL" in s.name)
-    assert kl.seconds == pytest.approx(body / (989e12 * 0.35))
-    probe = learner_seconds(c, QWEN3_4B, gpu, 1536, 1024)[0]
-    assert probe.seconds == pytest.approx(3 * body / (989e12 * 0.35) + adapter / (67e12 * 0.5))
+    linear, head, pair = 2 * (4_022_468_096 - 151936 * 2560), 1024 * 2 * 151936 * 2560, 4 * 32 * 128 * 36
+    whole = 2560 * linear + 2560 * 2560 / 2 * pair  # with its prompt, as the c-probe has every rollout
+    adapter = 4 * 32 * 2_064_384
+    probe, weights, update = learner_seconds(c, QWEN3_4B, gpu, 1536, 1024)
+    base, narrow = 989e12 * 0.35, 989e12 * 0.15
+    assert probe.name == "base: c-probe, KL reference"  # one pass, the head once more at the sampling temperature
+    assert probe.seconds == pytest.approx((3 * whole + 4 * head) / base + 0.75 * 2560 * adapter / narrow)
+    # 14 completions of 1024 fit 16384 tokens beside their prompt: a group of 16 has 2 micro-batches, or 4 where its labels differ
+    own = 1024 * linear + (1024 * 1536 + 1024 * 1024 / 2) * pair
+    shared = own + 4 / 16 * (1536 * linear + 1536 * 1536 / 2 * pair)
+    assert weights.seconds == pytest.approx((shared + head) / base + 2 * (1024 + 384) * adapter / narrow)
+    assert update.seconds == pytest.approx((3 * shared + 3 * head) / base + 7 * (1024 + 384) * adapter / narrow)
     # one sequence: all weights and one policy's adapter are read, and the sequence's keys and values
     read = 2 * 4_022_468_096 + 128 * 2_064_384 * 2 + 2048 * 147_456
     assert step_seconds(c, QWEN3_4B, gpu, 1, 2048) == pytest.approx(0.004 + read / (3.35e12 * 0.6))
+
+
+@pytest.mark.parametrize(
+    ("arm", "sets", "names"),
+    [
+        ("routev", [], ["base: c-probe, KL reference", "importance weights, at most", "update, forward and backward"]),
+        ("vanilla", [], ["base: KL reference", "update, forward and backward"]),
+        ("vanilla", ["objective.kl=0", "objective.epochs=2"], ["update, forward and backward x 2"]),
+        ("routev", ["gate.probe_policy=current"], [
+            "c-probe, deployed block", "base: KL reference", "importance weights, at most", "update, forward and backward",
+        ]),
+    ],
+)  # fmt: skip
+def test_the_passes_are_those_that_the_learner_makes(arm, sets, names):
+    assert [one.name for one in passes(config(*sets, arm=arm))] == names
 
 
 def test_asynchronous_runs_wait_for_the_longer_half():
