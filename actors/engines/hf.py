@@ -24,11 +24,11 @@ from learner.tokenizer import decode, load_tokenizer
 from vgrout.config import Config
 from vgrout.records import AdapterVersion, FinishReason, Rollout, SampleRequest, Sampling
 
-NAMES = {Sampling.TRAIN: "both_blocks", Sampling.DEPLOY: "deployed_block"}  # PEFT adapter names; "train" is taken by torch
+NAMES = {Sampling.TRAIN: "both_blocks", Sampling.DEPLOY: "deployed_block"}  # in PEFT adapter names; "train" is taken by torch
 
 
 class HfEngine:
-    """One transformers model with the served version's two adapters (PEFT names in NAMES)."""
+    """One transformers model, loaded once, with the served version's two adapters."""
 
     def __init__(self, config: Config, canary: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         """Load the base. `canary`: (prompt ids, completion ids) whose log-probabilities every version must match."""
@@ -37,25 +37,45 @@ class HfEngine:
         self.tokenizer = load_tokenizer(config.model.path)
         self.stop_ids = stop_ids(config.model.path, self.tokenizer)
         self.peft: PeftModel | None = None
+        self.adapters: dict[Sampling, str] = {}  # PEFT names of the served version
+        self.loads = 0
         self.served: AdapterVersion | None = None
         self.base_gap: Gap | None = None
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
         check_digest(adapter)
-        folder = Path(tempfile.mkdtemp(prefix="vgrout-adapter-"))
+        self.loads += 1
+        names = {sampling: f"{name}_{self.loads}" for sampling, name in NAMES.items()}
+        peft = self._with_adapters(adapter, names)
         try:
-            (first, place), *others = write_exports(folder, adapter, self.config).items()
-            base = load_model(self.config.model, self.device)
-            base.generation_config = GenerationConfig()  # what the model's file says of penalties and beams is not sampled
-            peft = PeftModel.from_pretrained(base, str(place), adapter_name=NAMES[first])
-            for sampling, place in others:
-                peft.load_adapter(str(place), adapter_name=NAMES[sampling])
+            gap = max(self._canary_gap(peft, adapter, sampling, names[sampling]) for sampling in Sampling)
+        except AdapterRejected:
+            self._drop(peft, names)
+            raise
+        old, self.peft, self.adapters, self.served = self.adapters, peft.eval(), names, adapter
+        self._drop(peft, old)
+        return gap
+
+    def _with_adapters(self, adapter: AdapterVersion, names: dict[Sampling, str]) -> PeftModel:
+        """The model with a version's adapters beside those that it has."""
+        folder, peft = Path(tempfile.mkdtemp(prefix="vgrout-adapter-")), self.peft
+        try:
+            for sampling, place in write_exports(folder, adapter, self.config).items():
+                if peft is None:
+                    base = load_model(self.config.model, self.device)
+                    base.generation_config = GenerationConfig()  # nothing of the model file's own penalties and beams
+                    peft = PeftModel.from_pretrained(base, str(place), adapter_name=names[sampling])
+                else:
+                    peft.load_adapter(str(place), adapter_name=names[sampling])
         finally:
             shutil.rmtree(folder)
-        gap = max(self._canary_gap(peft, adapter, sampling) for sampling in Sampling)
-        self.peft, self.served = peft.eval(), adapter
-        return gap
+        assert peft is not None
+        return peft
+
+    def _drop(self, peft: PeftModel, names: dict[Sampling, str]) -> None:
+        for name in names.values() if peft is self.peft else ():  # a model whose first version was refused is not kept at all
+            peft.delete_adapter(name)
 
     def generate(self, requests: list[SampleRequest]) -> list[Rollout]:
         """Sample every request by the served version: rollouts in request order, then seed order."""
@@ -78,13 +98,13 @@ class HfEngine:
 
     def close(self) -> None:
         """Drop the model."""
-        self.peft = None
+        self.peft, self.adapters = None, {}
 
     def _group(self, request: SampleRequest) -> list[Rollout]:
         peft, served = self.peft, self.served
         if peft is None or served is None:
             raise AdapterRejected("no version has been loaded yet")
-        peft.set_adapter(NAMES[request.sampling])
+        peft.set_adapter(self.adapters[request.sampling])
         prompt_GT = torch.tensor([request.prompt_ids] * len(request.seeds), device=self.device)
         torch.manual_seed(request.seeds[0])  # one stream per group: generate draws for the whole batch at once
         greedy = request.temperature == 0
@@ -123,11 +143,11 @@ class HfEngine:
             digest=served.digest,
         )
 
-    def _canary_gap(self, peft: PeftModel, adapter: AdapterVersion, sampling: Sampling) -> float:
+    def _canary_gap(self, peft: PeftModel, adapter: AdapterVersion, sampling: Sampling, name: str) -> float:
         if self.base_gap is None:
             with peft.disable_adapter():
                 self.base_gap = check_base(adapter, self._canary_values(peft), self.config.model.dtype)
-        peft.set_adapter(NAMES[sampling])
+        peft.set_adapter(name)
         tolerance = self.config.runtime.canary_tolerance
         return check_canary(adapter, sampling, self._canary_values(peft), self.base_gap, tolerance)
 

@@ -127,6 +127,15 @@ def test_greedy_vllm_and_transformers_with_peft_agree(engine, learner, config):
     assert [r.text for r in ours] == [r.text for r in theirs]
     gaps = [abs(a - b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x.logprobs, y.logprobs, strict=True)]
     assert max(gaps) <= 1e-3
+    assert hf.peft is not None
+    base, before = hf.peft.get_base_model(), hf.served
+    with pytest.raises(AdapterRejected, match="canary"):
+        hf.load(dataclasses.replace(learner.publish(), canary_train=learner.canary_base[::-1]))
+    assert hf.served is before and hf.generate(ask) == theirs
+    move(learner, 9, size=0.05)
+    hf.load(learner.publish())
+    assert hf.peft.get_base_model() is base and len(hf.peft.peft_config) == 2
+    assert largest_gap(learner, hf.generate(ask)) <= 1e-3
 
 
 def test_a_stopped_rollout_ends_with_the_end_of_turn_token_and_a_cut_one_does_not(engine, learner, config):
