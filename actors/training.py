@@ -18,7 +18,7 @@ from actors.evaluation import Exam, scheduled, score, write_curve
 from actors.journal.journal import Past, read
 from actors.made_of import canary_for, fix_date, places
 from actors.model_card import model_card
-from actors.ray_cluster.calls import finish
+from actors.ray_cluster.calls import WorkerDied, finish
 from actors.ray_cluster.workers import Workers, start_workers
 from actors.rollouts.dataset import Dataset, canary_of, data_digests, load_dataset
 from actors.rollouts.recorder import Recorder
@@ -104,7 +104,7 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         first, past = _begin(config, run, resumed, workers, dataset_facts(config, dataset))
         print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
         _drive(config, dataset, workers, run, first, past)
-        finalize(run, config, finish(workers.learner.publish()))
+        finalize(run, config, _last_version(workers))
         if curve:
             write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
     except OSError as error:
@@ -116,6 +116,14 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         raise
     finally:
         workers.close()
+
+
+def _last_version(workers: Workers) -> AdapterVersion | None:
+    """What the learner publishes at the end, or None where it has died since its last checkpoint."""
+    try:
+        return finish(workers.learner.publish())
+    except WorkerDied:
+        return None
 
 
 def _drive(config: Config, dataset: Dataset, workers: Workers, run: RunDir, first: int, past: Past) -> None:

@@ -19,7 +19,7 @@ from learner.work import Unit
 T = TypeVar("T")
 Id = TypeVar("Id", str, int)
 K = TypeVar("K", bound=StrEnum)
-TIMEOUT = timedelta(minutes=10)  # a rank that died ends the others with an error, not with a hang
+TIMEOUT = timedelta(minutes=10)  # a rank that hangs ends the others with an error; a dead one is noticed at once
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,6 @@ def _start_on_ray(
     canary: Canary,
 ) -> Workers:
     import ray
-    from ray.exceptions import RayActorError
 
     from actors.ray_cluster.cluster import connect, reserve
     from actors.ray_cluster.learner_team import team_of
@@ -237,9 +236,6 @@ def _start_on_ray(
             workers.add_grader(partial(new_grader, i))
         workers.wait_for_start()
         phase("all are ready")
-    except RayActorError as error:  # of a team's learner, which its ranks have waited for
-        workers.abandon()
-        raise start_failure(error) from None
     except BaseException:
         workers.abandon()
         raise
