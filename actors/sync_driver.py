@@ -72,7 +72,9 @@ class Driver:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
+        span = self.recorder.work.begin("learner", "update")
         result = finish(self.workers.learner.update(samples_for(self.config, self.dataset, batch)))
+        self.recorder.work.end(span)
         clock.lap("time/update")
         canary_gap = self._publish(update + 1)
         clock.lap("time/publish")
@@ -91,7 +93,8 @@ class Driver:
         Every group goes on as soon as it is whole: to a grader, then to the learner, which computes of it what no update changes.
         """
         ordinals = self._ordinals(update)
-        flow = GroupFlow(self.workers, self.dataset, [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals])
+        wanted = [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals]
+        flow = GroupFlow(self.workers, self.dataset, wanted, self.recorder.work)
         kill_points.reach("generate", update, self._whereabouts())
         found: dict[int, Graded] = {}
         for group in flow.graded(sampled=lambda: clock.lap("time/generate")):
@@ -133,9 +136,12 @@ class Driver:
 
     def _hand_over(self, version: int) -> float:
         adapter = self.workers.learner.publish()
+        spans = [self.recorder.work.begin(name, f"load version {version}") for name in self.workers.engine_names]
         pending = [engine.load(adapter) for engine in self.workers.engines]
         kill_points.reach("publish", version, self._whereabouts())
         gap = max(finish_all(pending))
+        for span in spans:
+            self.recorder.work.end(span)
         self.watchdog.moved()
         return gap
 
@@ -144,10 +150,12 @@ class Driver:
             self._checkpoint(version)
 
     def _checkpoint(self, version: int) -> None:
+        span = self.recorder.work.begin("learner", "checkpoint")
         pending = self.workers.learner.checkpoint()
         kill_points.reach("checkpoint", version, self._whereabouts())
         frontier = version * self.config.rollout.prompts
         self.recorder.checkpoint(version, finish(pending), frontier)
+        self.recorder.work.end(span)
         self.groups = {key: g for key, g in self.groups.items() if key.ordinal >= frontier}
         self.watchdog.moved()
 
@@ -158,6 +166,7 @@ class Driver:
             for name in self.workers.dead() or ["object store"]:
                 self.deaths[name] += 1
                 self.recorder.died(name, f"{why}; starting it anew")
+                self.recorder.work.lost(name)
                 if self.deaths[name] > self.config.runtime.restarts:
                     raise RunStopped(f"{name} died {self.deaths[name]} times, the last time of: {why}")
                 if name != "object store":

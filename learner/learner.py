@@ -88,11 +88,11 @@ class Learner:
 
         # 1. Score: the cosine of every rollout's c-probe with v_grad.
         base = self.frozen_base.take(samples)
-        score_G = router.score(self.model, self.lora, samples, base, self.version)
+        scores = router.score(self.model, self.lora, samples, base, self.version)
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.
         rewards, groups = [s.reward for s in samples], [s.group for s in samples]
-        labels = router.label(score_G, above_mean(rewards, groups), self.version)
+        labels = router.label(scores.score_G, above_mean(rewards, groups), self.version)
 
         # 3. Advantages: reward minus baseline, group by group.
         gained = advantages(rewards, groups, labels, c.objective.baseline, c.objective.normalise)
@@ -111,7 +111,7 @@ class Learner:
         # 6. Report.
         clean = [i for i, x in enumerate(labels) if x is GateLabel.CLEAN]
         policy = fixed.metrics(self.team) | fixed.off_policy(clean, self.team)
-        return report(samples, score_G, labels, gained, policy, sums, step, router.refresh)
+        return report(samples, scores, labels, gained, policy, sums, step, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Compute ahead of `update` what only needs the frozen base: c-probes at the initial policy, and the KL reference.

@@ -38,6 +38,7 @@ class Policy(StrEnum):
 
 
 OUTSIDE_TEXT = re.compile(r"vision|visual|audio|image|speech", re.IGNORECASE)  # parts of a model that no text goes through
+LAYER = re.compile(r"^.*?\.\d+(?=\.)")  # of a module's name: up to the number of its layer
 # A gate label's masks (m, d) as a policy: clean (0, 0) leaves the quarantine out, mid (1, 0) trains both, hack is (1, 1).
 ROUTED = {GateLabel.CLEAN: Policy.DEPLOY, GateLabel.MID: Policy.TRAIN, GateLabel.HACK: Policy.HACK}
 
@@ -172,6 +173,12 @@ class Lora2r:
     def device(self) -> torch.device:
         """Where the adapter lives."""
         return next(iter(self.modules.values())).a_SI.device
+
+    def layers(self) -> list[int]:
+        """The layer of every module, in module order, counted from 0 over the layers that have one."""
+        names = [m.group() if (m := LAYER.search(name)) else name for name in self.modules]
+        known = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return [known[name] for name in names]
 
     def parameters(self) -> list[nn.Parameter]:
         """A and B of every module, in module order."""

@@ -18,7 +18,7 @@ from learner.frozen_base import FromBase
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band
 from learner.lora2r import Lora2r
 from learner.pair_tokens import PairTokens
-from learner.vgrad import cross_fit, directions, haar, probe_pairs, score
+from learner.vgrad import cross_fit, directions, haar, layer_scores, probe_pairs, score
 from vgrout.config import GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel, Sample
 
@@ -31,6 +31,14 @@ class Refresh:
     band: Band
     overlap: float  # mean cosine with the v_grad before this refresh; 1 at the first
     separation: float  # mean cross-fitted score of the pairs' hack sides minus that of their clean sides; about 0 for Haar
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of every rollout: its score, and for readers its parts, layer by layer (nothing with a pinned gate)."""
+
+    score_G: Tensor
+    layers: list[tuple[float, ...]]
 
 
 @dataclass
@@ -46,25 +54,32 @@ class Router:
     history: ScoreHistory | None = None
     team: Team = SOLO
 
-    def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], base: list[FromBase], update: int) -> Tensor:
-        """score_G: the cosine of each sample's c-probe with v_grad. A pinned gate scores nothing: NaN.
+    def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], base: list[FromBase], update: int) -> Scores:
+        """The cosine of each sample's c-probe with v_grad. A pinned gate scores nothing: NaN.
 
         `base`: what the frozen base says of the samples, their c-probes at the initial policy among it.
         """
         config = self.config
         if isinstance(config, PinnedGate):
-            return torch.full((len(samples),), torch.nan)
+            return Scores(torch.full((len(samples),), torch.nan), [()] * len(samples))
         if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
             self.refresh = self.team.same(self._refreshed(model, lora, config))
         assert self.refresh is not None
         if config.probe_policy == "initial":
-            cgrads = [b.cgrad_MR for b in base if b.cgrad_MR is not None]
-            return score(torch.stack(cgrads), self.refresh.v_DMR, config.score)
+            cgrad_GMR = torch.stack([b.cgrad_MR for b in base if b.cgrad_MR is not None])
+            return self._compared(cgrad_GMR, lora)
         mine = [s for s in samples if self.team.owns(s.group)]
         cgrad_GMR = probe(model, lora, mine, initial=False, budget=self.micro_tokens)
-        scores = score(cgrad_GMR, self.refresh.v_DMR, config.score).tolist()
-        every = self.team.merged({s.rollout_id: value for s, value in zip(mine, scores, strict=True)})
-        return torch.tensor([every[s.rollout_id] for s in samples])
+        found = self._compared(cgrad_GMR, lora)
+        parts = zip(found.score_G.tolist(), found.layers, strict=True)
+        every = self.team.merged({s.rollout_id: part for s, part in zip(mine, parts, strict=True)})
+        whole = [every[s.rollout_id] for s in samples]
+        return Scores(torch.tensor([value for value, _ in whole]), [layers for _, layers in whole])
+
+    def _compared(self, cgrad_GMR: Tensor, lora: Lora2r) -> Scores:
+        assert self.refresh is not None and not isinstance(self.config, PinnedGate)
+        v_DMR, form = self.refresh.v_DMR, self.config.score
+        return Scores(score(cgrad_GMR, v_DMR, form), layer_scores(cgrad_GMR, v_DMR, form, lora.layers()))
 
     def label(self, score_G: Tensor, rewarded: list[bool], update: int) -> list[GateLabel]:
         """Gate labels of a batch that was scored. `rewarded`: whether a rollout's reward is above the mean of its group."""

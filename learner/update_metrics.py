@@ -9,7 +9,7 @@ from torch import Tensor
 from learner.objective import Advantages
 from learner.optimizer import Step
 from learner.policy_gradient import ObjectiveSums
-from learner.router import Refresh
+from learner.router import Refresh, Scores
 from vgrout.records import Gated, GateLabel, Sample, UpdateResult
 
 
@@ -20,7 +20,7 @@ def nothing_graded(lr: float) -> UpdateResult:
 
 def report(
     samples: list[Sample],
-    score_G: Tensor,
+    scores: Scores,
     labels: list[GateLabel],
     gained: Advantages,
     policy: dict[str, float],
@@ -43,10 +43,17 @@ def report(
         "reward/zero_std_share": gained.skipped_G.float().mean().item(),
         "grad_norm/quarantine_share": step.quarantine_share,
         **policy,
-        **gate_metrics(score_G, labels, refresh),
+        **gate_metrics(scores.score_G, labels, refresh),
     }
     gated = [
-        Gated(s.rollout_id, score_G[i].item(), labels[i], gained.advantage_G[i].item(), bool(gained.skipped_G[i]))
+        Gated(
+            rollout_id=s.rollout_id,
+            score=scores.score_G[i].item(),
+            label=labels[i],
+            advantage=gained.advantage_G[i].item(),
+            skipped=bool(gained.skipped_G[i]),
+            layer_scores=scores.layers[i],
+        )
         for i, s in enumerate(samples)
     ]
     return UpdateResult(metrics, gated)

@@ -5,6 +5,7 @@ A pair is never scored with a v_grad that was fitted on it (cross-fitting), so t
 Shapes: P pairs, D directions, M modules, R rank of one block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from learner.lora2r import Lora2r
 from learner.pair_tokens import PairTokens
 from vgrout.config_gate import Directions, ScoreForm
 from vgrout.seeds import stream
+
+LAYER_DECIMALS = 4  # of what is only drawn
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,20 @@ def score(cgrad_GMR: Tensor, v_DMR: Tensor, form: ScoreForm = "cosine") -> Tenso
     """
     side_GMR = unit(cgrad_GMR) if form == "cosine" else cgrad_GMR
     return torch.stack([(side_GMR * v_MR).sum(-1).mean(-1) for v_MR in v_DMR]).amax(0)
+
+
+def layer_scores(cgrad_GMR: Tensor, v_DMR: Tensor, form: ScoreForm, layer_M: Sequence[int]) -> list[tuple[float, ...]]:
+    """Of each rollout, the score module by module, averaged over the modules of every layer; for readers alone.
+
+    With several directions it is of the one that gives the score. `layer_M`: the layer of each module, from 0.
+    """
+    side_GMR = unit(cgrad_GMR) if form == "cosine" else cgrad_GMR
+    score_DGM = torch.stack([(side_GMR * v_MR).sum(-1) for v_MR in v_DMR])
+    best_GM = score_DGM[score_DGM.mean(-1).argmax(0), torch.arange(len(cgrad_GMR))]
+    layer = torch.tensor(layer_M)
+    size_L = torch.bincount(layer)
+    sum_GL = torch.zeros(len(cgrad_GMR), len(size_L)).index_add_(1, layer, best_GM)
+    return [tuple(round(x, LAYER_DECIMALS) for x in row) for row in (sum_GL / size_L).tolist()]
 
 
 def by_tag(tags: tuple[str, ...]) -> list[list[int]]:

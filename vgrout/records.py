@@ -207,6 +207,7 @@ class Gated:
     label: GateLabel
     advantage: float
     skipped: bool
+    layer_scores: tuple[float, ...] = ()  # the parts of the score, for readers alone
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
     checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
     journal.bin           every graded group and every batch taken, as it happened (actors/journal/format.py)
+    timeline.jsonl        who worked when, update by update
     fleet.jsonl           which actor died when, and what was done
     train.safetensors     the adapter as trained, both blocks
     deploy/               the deploy export, a standard PEFT folder
@@ -114,7 +115,7 @@ class RunDir:
     def begin(self, config: Config, facts: Row) -> None:
         """Write run.json and empty logs: from now on the folder holds a run."""
         run = self
-        for old in ("journal.bin", "fleet.jsonl"):  # of a run that ended before its first checkpoint
+        for old in ("journal.bin", "fleet.jsonl", "timeline.jsonl"):  # of a run that ended before its first checkpoint
             (self.path / old).unlink(missing_ok=True)
         about = {
             "schema": SCHEMA,

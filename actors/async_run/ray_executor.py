@@ -66,6 +66,7 @@ class Awaited:
 
     name: str
     then: Callable[[Any], list[e.Event]]
+    span: int
 
 
 class RayExecutor:
@@ -125,20 +126,25 @@ class RayExecutor:
                 self._advance(engine, groups, version)
             case e.Load(engine, version):
                 assert self.adapter is not None  # the scheduler loads what was published
-                self._expect(self.workers.engine(engine).load(self.adapter), engine, lambda gap: [e.Loaded(engine, version, gap)])
+                self._expect(
+                    self.workers.engine(engine).load(self.adapter),
+                    engine,
+                    f"load version {version}",
+                    lambda gap: [e.Loaded(engine, version, gap)],
+                )
                 kill_points.reach("publish", version, self.where)
             case e.Grade(grader, key):
                 rollouts = self.sampled[key]
                 call = self.workers.grader(grader).grade(grade_jobs(self.dataset, rollouts))
-                self._expect(call, grader, lambda verdicts: self._grade_done(grader, key, rollouts, verdicts))
+                self._expect(call, grader, "grade", lambda verdicts: self._grade_done(grader, key, rollouts, verdicts))
             case e.Update(update, keys, replay, stats):
                 self._update(update, keys, replay, stats)
             case e.Publish(version):
                 adapter, signed = self.workers.learner.publish_signed()
-                self._expect(signed, e.LEARNER, lambda _: self._published(adapter, version))
+                self._expect(signed, e.LEARNER, f"publish version {version}", lambda _: self._published(adapter, version))
             case e.Checkpoint(version, frontier, ahead):
                 call = self.workers.learner.checkpoint()
-                self._expect(call, e.LEARNER, lambda files: self._checkpoint_done(version, files, frontier, ahead))
+                self._expect(call, e.LEARNER, "checkpoint", lambda files: self._checkpoint_done(version, files, frontier, ahead))
                 kill_points.reach("checkpoint", version, self.where)
             case e.Restart(name, why):
                 self.recorder.died(name, f"{why}; starting it anew")
@@ -158,11 +164,12 @@ class RayExecutor:
             case e.End():
                 self.journal.sync()
 
-    def _expect(self, call: Pending[T], name: str, then: Callable[[T], list[e.Event]]) -> None:
-        self.pending[call.held] = Awaited(name, then)
+    def _expect(self, call: Pending[T], name: str, what: str, then: Callable[[T], list[e.Event]]) -> None:
+        self.pending[call.held] = Awaited(name, then, self.recorder.work.begin(name, what))
 
     def _hear(self, ref: ray.ObjectRef, pending: Awaited) -> list[e.Event]:
         """The events that follow from an answer. A lost process is one Died event."""
+        self.recorder.work.end(pending.span)
         try:
             value = ray.get(ref)
         except (RayActorError, ObjectLostError) as error:
@@ -172,6 +179,7 @@ class RayExecutor:
         return pending.then(value)
 
     def _lost(self, name: str, error: Exception) -> list[e.Event]:
+        self.recorder.work.lost(name)
         self.pending = {ref: p for ref, p in self.pending.items() if p.name != name}
         return [e.Died(name, first_line(error))]
 
@@ -189,7 +197,7 @@ class RayExecutor:
     def _advance(self, engine: str, groups: tuple[Key, ...], version: int) -> None:
         work = [group_of(self.config, self.dataset, key) for key in groups]
         call = self.workers.engine(engine).advance(work, self.config.runtime.slice_s)
-        self._expect(call, engine, lambda result: self._advance_done(engine, result))
+        self._expect(call, engine, "sample", lambda result: self._advance_done(engine, result))
         for key in groups:
             kill_points.reach("generate", key.ordinal // self.config.rollout.prompts, self.where)
 
@@ -217,7 +225,7 @@ class RayExecutor:
             self.progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
             return [e.Updated(update + 1)]
 
-        self._expect(self.workers.learner.update(samples_for(self.config, self.dataset, batch)), e.LEARNER, done)
+        self._expect(self.workers.learner.update(samples_for(self.config, self.dataset, batch)), e.LEARNER, "update", done)
 
     def _published(self, adapter: Pending[AdapterVersion], version: int) -> list[e.Event]:
         self.adapter = adapter
@@ -235,7 +243,7 @@ class RayExecutor:
             self.where[name] = where
             return [e.Started(name)]
 
-        self._expect(self.workers.about(name), name, up)
+        self._expect(self.workers.about(name), name, "start", up)
 
     def _restore(self, version: int) -> None:
         newest, _, damaged = self.run_dir.newest_whole()
@@ -244,7 +252,7 @@ class RayExecutor:
         self.progress.done = version
         call = self.workers.learner.restore(*self.run_dir.read_checkpoint(version))
         self.run_dir.truncate(version)
-        self._expect(call, e.LEARNER, lambda _: [e.Restored(version)])
+        self._expect(call, e.LEARNER, "restore", lambda _: [e.Restored(version)])
 
     def _forget(self, key: Key) -> None:
         self.sampled.pop(key, None)

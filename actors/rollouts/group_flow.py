@@ -15,6 +15,7 @@ from actors.ray_cluster.calls import Pending, finish, first_done
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.sampling import grade_jobs
+from actors.rollouts.work_log import WorkLog
 from vgrout.group_records import Key
 from vgrout.records import Audit, Reward, Rollout
 
@@ -22,10 +23,11 @@ from vgrout.records import Audit, Reward, Rollout
 class GroupFlow:
     """The groups of one update on their way through engines and graders."""
 
-    def __init__(self, workers: Workers, dataset: Dataset, groups: list[Group]) -> None:
+    def __init__(self, workers: Workers, dataset: Dataset, groups: list[Group], work: WorkLog | None = None) -> None:
         """Give every engine its share of the groups; all of a share begin together."""
         self.workers, self.dataset, self.graders = workers, dataset, cycle(workers.grader_names)
         self.calls: list[tuple[Pending[Any], Callable[[Any], list[Graded]]]] = []
+        self.work = work or WorkLog()
         self.sampling: dict[str, int] = {}  # groups that an engine still owes
         names = workers.engine_names
         for i, name in enumerate(names):
@@ -44,9 +46,11 @@ class GroupFlow:
             yield from found
 
     def _advance(self, engine: str, groups: list[Group]) -> None:
-        self.calls.append((self.workers.engine(engine).advance(groups, math.inf), partial(self._sampled, engine)))
+        span = self.work.begin(engine, "sample")
+        self.calls.append((self.workers.engine(engine).advance(groups, math.inf), partial(self._sampled, engine, span)))
 
-    def _sampled(self, engine: str, found: Slice) -> list[Graded]:
+    def _sampled(self, engine: str, span: int, found: Slice) -> list[Graded]:
+        self.work.end(span)
         assert not found.aborted  # no newer version comes while an update samples
         self.sampling[engine] -= len(found.finished)
         if self.sampling[engine]:
@@ -54,9 +58,12 @@ class GroupFlow:
         else:
             del self.sampling[engine]
         for key, rollouts in found.finished:
-            call = self.workers.grader(next(self.graders)).grade(grade_jobs(self.dataset, rollouts))
-            self.calls.append((call, partial(self._judged, key, rollouts)))
+            grader = next(self.graders)
+            begun = self.work.begin(grader, "grade")
+            call = self.workers.grader(grader).grade(grade_jobs(self.dataset, rollouts))
+            self.calls.append((call, partial(self._judged, key, rollouts, begun)))
         return []
 
-    def _judged(self, key: Key, rollouts: list[Rollout], verdicts: list[tuple[Reward, Audit]]) -> list[Graded]:
+    def _judged(self, key: Key, rollouts: list[Rollout], span: int, verdicts: list[tuple[Reward, Audit]]) -> list[Graded]:
+        self.work.end(span)
         return [Graded(key, rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])]

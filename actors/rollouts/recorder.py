@@ -16,6 +16,7 @@ import numpy as np
 
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.groups import TeacherRollout, teacher_rollouts
+from actors.rollouts.work_log import WorkLog
 from learner.tokenizer import decode
 from vgrout.config import Config
 from vgrout.rates import by_mode
@@ -25,6 +26,7 @@ from vgrout.run_directory import RunDir
 from vgrout.signals import RunStopped
 
 DECIMALS = 6  # of a log-probability in rollouts.jsonl
+UNGRADED: Row = {"score": None, "label": None, "advantage": None, "skipped": True, "layer_scores": []}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Recorder:
     """Writes into one run directory."""
 
     def __init__(self, config: Config, dataset: Dataset, run: RunDir) -> None:
-        self.config, self.dataset, self.run = config, dataset, run
+        self.config, self.dataset, self.run, self.work = config, dataset, run, WorkLog()
         self.last = time.monotonic()  # when the update before was recorded
 
     def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
@@ -84,6 +86,7 @@ class Recorder:
         rows = self._rows(update, batch, teacher, result.gated)
         self.run.append("rollouts.jsonl", rows)
         self.run.append("audits.jsonl", [{"update": update, **vars(a)} for a in batch.audits])
+        self.run.append("timeline.jsonl", [{"update": update, "spans": self.work.take()}])
         self.run.append("metrics.jsonl", [metrics])
         for listen in self.run.listeners:
             listen(metrics)
@@ -112,8 +115,8 @@ class Recorder:
         prompts: dict[int, str] = {}  # of groups whose prompt is written
         for row, short in zip(rows, rounded([row["logprobs"] for row in rows]), strict=True):
             row["logprobs"] = short
-            said = by_id.get(row["id"], {"score": None, "label": None, "advantage": None, "skipped": True})
-            said.pop("rollout_id", None)
+            said = by_id.get(row["id"], UNGRADED)
+            said = {name: value for name, value in said.items() if name != "rollout_id"}
             ids, group = row.pop("prompt_ids"), row["group"]
             if group not in prompts:
                 prompts[group], row["prompt_ids"] = decode(self.dataset.tokenizer, ids, control_tokens=True), ids

@@ -32,6 +32,11 @@ def backward(model, lora, items, label):
     return gradients(lora)
 
 
+def test_every_module_has_the_layer_that_its_name_says(fresh):
+    _, lora = fresh
+    assert lora.layers() == [int(name.split(".")[2]) for name in lora.modules]
+
+
 @pytest.mark.parametrize("policy", [Policy.TRAIN, Policy.DEPLOY])
 def test_adapter_is_bit_exact_zero_at_init(fresh, policy):
     model, lora = fresh

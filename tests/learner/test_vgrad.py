@@ -2,7 +2,7 @@
 
 import torch
 
-from learner.vgrad import PairProbe, by_tag, cross_fit, directions, folds, haar, score, unit, v_grad
+from learner.vgrad import PairProbe, by_tag, cross_fit, directions, folds, haar, layer_scores, score, unit, v_grad
 
 
 def random_probe(tags, signal=0.0, seed=0):
@@ -33,6 +33,19 @@ def test_with_several_directions_the_largest_counts():
     v = haar(3, 6, 16, seed=1)
     alone = torch.stack([score(probed.hack_PMR, one[None]) for one in v])
     assert torch.equal(score(probed.hack_PMR, v), alone.max(0).values)
+
+
+def test_a_layers_score_is_that_of_its_modules_in_the_direction_that_counts():
+    probed, layers = random_probe(["a"] * 4), [0, 0, 1, 1, 1, 2]
+    v = haar(2, 6, 16, seed=1)
+    for form in ("cosine", "dot"):
+        best = torch.stack([score(probed.hack_PMR, one[None], form) for one in v]).argmax(0).tolist()
+        found = layer_scores(probed.hack_PMR, v, form, layers)
+        for rollout, said in enumerate(found):
+            for layer, value in enumerate(said):
+                own = [m for m, of in enumerate(layers) if of == layer]
+                alone = score(probed.hack_PMR[rollout : rollout + 1, own], v[best[rollout]][None, own], form)
+                assert abs(value - alone.item()) < 1e-4
 
 
 def test_a_dot_grows_with_the_length_of_the_c_probe_and_a_cosine_does_not():

@@ -26,7 +26,7 @@ ROLLOUT = {
     "prompt": "string", "text": "string", "prompt_ids": "list<int64>", "completion_ids": "list<int64>",
     "logprobs": "list<double>", "finish": "string", "sampling": "string", "seed": "int64", "version": "int64",
     "digest": "string", "author": "string", "reward": "double", "score": "double", "label": "string", "advantage": "double",
-    "skipped": "bool",
+    "skipped": "bool", "layer_scores": "list<double>",
 }  # fmt: skip
 AUDIT = {
     "compiles": "bool", "correct": "bool", "channel": "bool", "exploited": "bool", "mechanism": "string", "status": "string",

@@ -8,7 +8,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vgrout.run_directory import A_RUN, RunDir
 
 RUNNING_S = 120.0  # a run whose metrics grew within this many seconds counts as running
 PREVIEW = 160
+DEPTH = 4  # out/suites/tiny/routev/seed42
 BINS = 40
 HEAVY_FIELDS = ("prompt_ids", "completion_ids", "logprobs")
 
@@ -70,6 +71,7 @@ class Query:
     """Which rollouts are asked for; an empty field filters nothing."""
 
     update: int | None = None
+    group: int | None = None
     mode: str = ""
     label: str = ""
     outcome: str = ""  # hack, solve or neither
@@ -92,6 +94,8 @@ class RunView:
         self.metrics = Follower(path / "metrics.jsonl", current, ("update",))
         self._rollouts = Follower(path / "rollouts.jsonl", None, ("update", "id", "text"))
         self._audits = Follower(path / "audits.jsonl", None, ("update", "rollout_id"))
+        self._spans = Follower(path / "timeline.jsonl", None, ("update", "spans"))
+        self._fleet = Follower(path / "fleet.jsonl", None, ("time", "part", "what"))
         self._audit_of: dict[tuple[int, str], Row] = {}
         self._rows: list[Row] = []
         self._generation = 0
@@ -161,20 +165,95 @@ class RunView:
         return next((row for row in self.rows() if row["id"] == rollout_id and row["update"] == update), None)
 
     def scores(self) -> Row:
-        """Histograms of the score, update by update, of rollouts that hack and of the others, with the band's edges."""
+        """Of every update: histograms and quantiles of the score, of rollouts that hack and of the others; the band's edges."""
         rows = [row for row in self.rows() if isinstance(row.get("score"), int | float) and math.isfinite(row["score"])]
         if not rows:
             return {"edges": [], "updates": []}
         low, high = min(row["score"] for row in rows), max(row["score"] for row in rows)
         width = (high - low) / BINS or 1.0
-        table: dict[int, dict[str, list[int]]] = {}
+        table: dict[int, dict[str, list[float]]] = {}
         for row in rows:
-            counts = table.setdefault(row["update"], {"hack": [0] * BINS, "other": [0] * BINS})
-            side = "hack" if row.get("outcome") == "hack" else "other"
-            counts[side][min(int((row["score"] - low) / width), BINS - 1)] += 1
+            sides = table.setdefault(row["update"], {"hack": [], "other": []})
+            sides["hack" if row.get("outcome") == "hack" else "other"].append(row["score"])
         bands = {row.get("update"): (row.get("gate/band_lower"), row.get("gate/band_upper")) for row in self.metrics.records}
-        updates = [{"update": u, "band": bands.get(u), **counts} for u, counts in sorted(table.items())]
+        updates = [
+            {
+                "update": update,
+                "band": bands.get(update),
+                **{side: _histogram(values, low, width) for side, values in sides.items()},
+                "quantiles": {side: _quantiles(values) for side, values in sides.items()},
+            }
+            for update, sides in sorted(table.items())
+        ]
         return {"edges": [low + width * i for i in range(BINS + 1)], "updates": updates}
+
+    def examples(self) -> list[Row]:
+        """For each loophole: how often it was exploited, the first hack, and the latest group with a hack and a solve."""
+        found: dict[str, Row] = {}
+        group: Row = {}
+        for row in self.rows():
+            about = found.setdefault(row.get("mode", ""), {"n": 0, "hacks": 0, "first": None, "pair": None})
+            about["n"] += 1
+            if group.get("key") != (row["update"], row.get("group")):
+                group = {"key": (row["update"], row.get("group"))}
+            side = row.get("outcome")
+            if side == "hack":
+                about["hacks"] += 1
+                about["first"] = about["first"] or _place(row)
+            if side in ("hack", "solve"):
+                group.setdefault(side, _place(row))
+            if "hack" in group and "solve" in group:
+                about["pair"] = {"hack": group["hack"], "solve": group["solve"]}
+        return [{"mode": mode, **about} for mode, about in sorted(found.items())]
+
+    def timeline(self, first: int, last: int) -> Row:
+        """Who worked when in updates `first` to `last`, and what died or was refused in that time."""
+        with self._lock:
+            self.metrics.refresh()
+            self._spans.refresh()
+            self._fleet.refresh()
+            rows = self._spans.records or [_spans_of(row) for row in self.metrics.records]
+        if last < 0:
+            first, last = max(0, len(self.metrics.records) + last), len(self.metrics.records)
+        spans = [[row["update"], *span] for row in rows if first <= row["update"] <= last for span in row["spans"]]
+        if not spans:
+            return {"spans": [], "events": []}
+        begin, end = min(span[3] for span in spans), max(span[4] for span in spans)
+        events = [row for row in self._fleet.records if begin - 1 <= row["time"] <= end + 60]
+        return {"spans": spans, "events": events}
+
+
+def _histogram(values: list[float], low: float, width: float) -> list[int]:
+    counts = [0] * BINS
+    for value in values:
+        counts[min(int((value - low) / width), BINS - 1)] += 1
+    return counts
+
+
+def _quantiles(values: list[float]) -> list[float | None]:
+    """The 10th, 50th and 90th percentile."""
+    if not values:
+        return [None] * 3
+    ordered = sorted(values)
+    return [ordered[round(share * (len(ordered) - 1))] for share in (0.1, 0.5, 0.9)]
+
+
+def _place(row: Row) -> Row:
+    return {"update": row["update"], "id": row["id"]}
+
+
+STAGES = (("time/generate", "engines", "sample"), ("time/grade", "graders", "grade"), ("time/update", "learner", "update"),
+          ("time/publish", "engines", "load"))  # fmt: skip
+
+
+def _spans_of(metrics: Row) -> Row:
+    """The stages of an update of a run that has no timeline.jsonl, one after the other before the time of its line."""
+    end, spans = metrics.get("wall_clock"), []
+    for name, part, what in reversed(STAGES) if end else ():
+        if seconds := metrics.get(name):
+            spans.append([part, what, end - seconds, end])
+            end -= seconds
+    return {"update": metrics["update"], "spans": spans[::-1]}
 
 
 def outcome(audit: Row) -> str:
@@ -185,6 +264,8 @@ def outcome(audit: Row) -> str:
 def matches(row: Row, query: Query) -> bool:
     """Whether a rollout is asked for."""
     if query.update is not None and row["update"] != query.update:
+        return False
+    if query.group is not None and row.get("group") != query.group:
         return False
     for name in ("mode", "label", "outcome"):
         wanted = getattr(query, name)
@@ -198,9 +279,16 @@ def matches(row: Row, query: Query) -> bool:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Run directories among `paths` and up to two folders below each, in the order given, then by name."""
+    """Run directories among `paths` and up to DEPTH folders below each, in the order given, then by name."""
     found: list[Path] = []
     for path in paths:
-        near = [path, *sorted(path.glob("*")), *sorted(path.glob("*/*"))] if path.is_dir() else []
-        found += [folder for folder in near if (folder / "run.json").is_file()]
+        found += _runs_below(path, DEPTH)
     return list(dict.fromkeys(found))
+
+
+def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "run.json").is_file():
+        yield folder  # what is below a run belongs to it
+    elif depth and folder.is_dir():
+        for child in sorted(folder.iterdir()):
+            yield from _runs_below(child, depth - 1)

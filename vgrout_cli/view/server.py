@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vgrout.errors import UserError
 from vgrout.rows import Row
-from vgrout_cli.view.reader import Query, RunView, find_runs
+from vgrout_cli.report.style import LOOKS
+from vgrout_cli.view.reader import Query, RunView, find_runs, matches
+from vgrout_cli.view.several import side_by_side, suite_grids
 from vgrout_cli.view.text import coloured, visible
 
 STATIC = Path(__file__).parent / "static"
@@ -31,7 +33,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-MAX_PAGE = 500
+MAX_PAGE, MAX_GROUP = 500, 64
 
 
 class SafetyHeaders:
@@ -68,8 +70,14 @@ class Runs:
 
     def view(self, request: Request) -> RunView | None:
         """The run that a request names."""
-        number, known = request.path_params["run"], list(self.views.values()) or (self.summaries() and list(self.views.values()))
-        return known[number] if known and number < len(known) else None
+        return self.numbered(request.path_params["run"])
+
+    def numbered(self, number: int) -> RunView | None:
+        """The run with a number that `summaries` gave it."""
+        if not self.views:
+            self.summaries()
+        known = list(self.views.values())
+        return known[number] if 0 <= number < len(known) else None
 
 
 def query_of(request: Request) -> Query:
@@ -77,6 +85,7 @@ def query_of(request: Request) -> Query:
     q = request.query_params
     return Query(
         update=int(q["update"]) if q.get("update") else None,
+        group=int(q["group"]) if q.get("group") else None,
         mode=q.get("mode", ""),
         label=q.get("label", ""),
         outcome=q.get("outcome", ""),
@@ -86,6 +95,11 @@ def query_of(request: Request) -> Query:
         offset=max(0, int(q.get("offset") or 0)),
         limit=min(MAX_PAGE, max(1, int(q.get("limit") or 50))),
     )
+
+
+def shown(row: Row) -> Row:
+    """A rollout whose texts are safe to look at."""
+    return {**row, "prompt": visible(row.get("prompt", "")), "text": coloured(row["text"])}
 
 
 def finite(value: object) -> object:
@@ -131,9 +145,35 @@ def app(paths: list[Path]) -> Starlette:
     async def rollout(request: Request) -> Response:
         def ask(view: RunView) -> Row | None:
             row = view.rollout(request.path_params["update"], request.path_params["rollout"])
-            return None if row is None else {**row, "prompt": visible(row.get("prompt", "")), "text": coloured(row["text"])}
+            return None if row is None else shown(row)
 
         return await answer(request, ask)
+
+    async def group(request: Request) -> Response:
+        def ask(view: RunView) -> Row:
+            wanted = Query(update=request.path_params["update"], group=request.path_params["group"])
+            return {"rows": [shown(row) for row in view.rows() if matches(row, wanted)][:MAX_GROUP]}
+
+        return await answer(request, ask)
+
+    async def examples(request: Request) -> Response:
+        return await answer(request, lambda view: view.examples())
+
+    async def timeline(request: Request) -> Response:
+        q = request.query_params
+        return await answer(request, lambda view: view.timeline(int(q.get("first") or 0), int(q.get("last") or -10)))
+
+    async def suites(request: Request) -> Response:
+        return JSONResponse(finite(await run_in_threadpool(lambda: suite_grids(runs.summaries(), runs.views))))
+
+    async def looks(request: Request) -> Response:
+        return JSONResponse({name: vars(look) for name, look in LOOKS.items()})
+
+    async def compare(request: Request) -> Response:
+        first, second = (runs.numbered(int(request.query_params.get(name) or -1)) for name in ("first", "second"))
+        if first is None or second is None:
+            return JSONResponse({"error": "no such run"}, 404)
+        return JSONResponse(finite(await run_in_threadpool(side_by_side, first, second)))
 
     async def scores(request: Request) -> Response:
         return await answer(request, lambda view: view.scores())
@@ -144,7 +184,13 @@ def app(paths: list[Path]) -> Starlette:
         Route("/api/runs/{run:int}/metrics", metrics),
         Route("/api/runs/{run:int}/rollouts", rollouts),
         Route("/api/runs/{run:int}/rollouts/{update:int}/{rollout:str}", rollout),
+        Route("/api/runs/{run:int}/groups/{update:int}/{group:int}", group),
         Route("/api/runs/{run:int}/scores", scores),
+        Route("/api/runs/{run:int}/examples", examples),
+        Route("/api/runs/{run:int}/timeline", timeline),
+        Route("/api/suites", suites),
+        Route("/api/compare", compare),
+        Route("/api/looks", looks),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])

@@ -1,38 +1,17 @@
-// The page of `vgrout view`. What a model wrote reaches the screen as text nodes alone, never as markup.
-"use strict";
+// The page of `vgrout view`: tabs over the chosen runs, asked for anew every second.
+import { $, PALETTE, ask, css, make, nameOf, number, rowsOf, state } from "./page.js";
+import { CURVES, drawing, line, lines, modesOf, rateOf, redrawAll, several } from "./charts.js";
+import { card, firstPage, layers, searchRollouts, startRollouts } from "./rollouts.js";
+import { drawTimeline, startTimeline } from "./timeline.js";
+import { drawBeside, startBeside } from "./beside.js";
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#000000"];
-const CURVES = [
-  ["rate/hack", "hack rate"], ["rate/solve", "solve rate"], ["reward/mean", "mean reward"],
-  ["gate/share_clean", "share labelled clean"], ["gate/share_mid", "share labelled mid"], ["gate/share_hack", "share labelled hack"],
-  ["loss", "loss"], ["grad_norm/total", "gradient norm"], ["grad_norm/quarantine_share", "quarantine share of the squared gradient"],
-  ["kl/reference", "KL to the base (nats per token)"], ["entropy", "entropy (nats per token)"], ["tokens_per_second", "tokens per second"],
-  ["mismatch/kl", "engine against learner, KL (nats)"], ["completions/mean_length", "completion length (tokens)"], ["lr", "learning rate"],
-];
-const STAGES = [["time/generate", "generate"], ["time/grade", "grade"], ["time/update", "update"], ["time/publish", "publish"]];
-const PAGE = 50;
 const POLL_MS = 1000;
-
-const state = { tab: "runs", runs: [], chosen: [], metrics: new Map(), offset: 0, total: 0, drawn: "" };
-
-const $ = (id) => document.getElementById(id);
-const make = (tag, text, name) => {
-  const node = document.createElement(tag);
-  if (text !== undefined && text !== null) node.textContent = text;
-  if (name) node.className = name;
-  return node;
-};
-const number = (value, digits = 3) => (typeof value === "number" ? value.toFixed(digits) : "");
-const field = (row, name) => row[name] ?? null;
-
-async function ask(path) {
-  const reply = await fetch(path);
-  if (!reply.ok) throw new Error(`${path}: ${reply.status}`);
-  return reply.json();
-}
 
 function showRuns() {
   const body = $("run-table").tBodies[0];
+  const key = JSON.stringify([state.runs, state.chosen]);
+  if (key === showRuns.key) return; // a click is not lost between two answers
+  showRuns.key = key;
   body.replaceChildren(...state.runs.map((run) => {
     const row = make("tr", null, state.chosen.includes(run.id) ? "on" : "");
     const box = make("input");
@@ -41,18 +20,48 @@ function showRuns() {
     box.setAttribute("aria-label", `choose ${run.name}`);
     const first = make("td");
     first.append(box);
-    row.append(first, make("td", run.name), make("td", run.arm), make("td", run.seed), make("td", run.state),
+    row.append(first, make("td", run.name), make("td", run.arm), make("td", run.seed), make("td", run.state, run.state),
       make("td", `${run.updates}/${run.planned}`), make("td", number(run.hack), "hack"), make("td", number(run.solve), "solve"));
     row.addEventListener("click", () => choose(run.id));
     return row;
   }));
+  $("chosen").textContent = state.chosen.length ? `chosen: ${state.chosen.map(nameOf).join(", ")}` : "no run is chosen";
 }
 
-function choose(id) {
+function showSuites() {
+  const key = JSON.stringify([state.suites, state.chosen]);
+  if (key === showSuites.key) return;
+  showSuites.key = key;
+  $("suites").replaceChildren(...state.suites.flatMap((suite) => {
+    const grid = make("table", null, "grid");
+    const head = make("tr");
+    head.append(make("th", "arm"), ...suite.seeds.map((seed) => make("th", `seed ${seed}`)));
+    grid.createTHead().append(head);
+    const body = grid.createTBody();
+    suite.arms.forEach((arm, i) => {
+      const row = make("tr");
+      row.append(make("th", arm), ...suite.cells[i].map((cell) => {
+        const box = make("td", null, cell.id !== undefined && state.chosen.includes(cell.id) ? "on" : "");
+        box.append(make("b", cell.state, cell.state));
+        if (cell.planned) box.append(make("span", ` ${cell.updates}/${cell.planned}`));
+        if (typeof cell.hack === "number") box.append(make("br"), make("span", `hack ${number(cell.hack, 2)}`, "hack"), ` `, make("span", `solve ${number(cell.solve, 2)}`, "solve"));
+        if (cell.error) box.append(make("br"), make("span", cell.error));
+        if (cell.id !== undefined) box.addEventListener("click", () => choose(cell.id));
+        return box;
+      }));
+      body.append(row);
+    });
+    return [make("h2", `Suite ${suite.suite} (${suite.folder})`), grid];
+  }));
+}
+
+async function choose(id) {
   state.chosen = state.chosen.includes(id) ? state.chosen.filter((one) => one !== id) : [...state.chosen, id];
   state.drawn = "";
-  state.offset = 0;
+  firstPage();
   showRuns();
+  showSuites();
+  if (state.chosen.includes(id)) await follow(id);
 }
 
 async function follow(id) {
@@ -62,154 +71,139 @@ async function follow(id) {
   state.metrics.set(id, { generation: said.generation, rows });
 }
 
-function nameOf(id) {
-  const run = state.runs.find((one) => one.id === id);
-  return run ? `${run.arm} ${run.seed} (${run.name})` : String(id);
-}
-
-function plot(into, title, data, series, extra = {}) {
-  const box = make("div", null, "plot");
-  box.append(make("h2", title));
-  into.append(box);
-  const ink = getComputedStyle(document.body).getPropertyValue("--dim");
-  const grid = { stroke: getComputedStyle(document.body).getPropertyValue("--line"), width: 1 };
-  const axes = [{ stroke: ink, grid, label: extra.x ?? "update", labelSize: 18, size: 34 }, { stroke: ink, grid, size: 56 }];
-  const width = Math.max(280, box.clientWidth - 20);
-  return new uPlot({ width, height: 200, scales: { x: { time: false } }, axes, series: [{ label: extra.x ?? "update" }, ...series], ...extra.options },
-    data, box);
+function byArm() {
+  const asked = $("curve-lines").value;
+  return asked === "arm" || (asked === "" && several());
 }
 
 function drawCurves() {
-  const into = $("curve-plots");
-  into.replaceChildren();
-  const updates = [...new Set(state.chosen.flatMap((id) => (state.metrics.get(id)?.rows ?? []).map((row) => row.update)))].sort((a, b) => a - b);
-  for (const [name, title] of CURVES) {
-    const lines = state.chosen.map((id) => {
-      const of = new Map((state.metrics.get(id)?.rows ?? []).map((row) => [row.update, field(row, name)]));
-      return updates.map((update) => of.get(update) ?? null);
-    });
-    if (!lines.some((line) => line.some((value) => value !== null))) continue;
-    const series = state.chosen.map((id, i) => ({ label: nameOf(id), stroke: COLOURS[i % COLOURS.length], width: 2 }));
-    plot(into, title, [updates, ...lines], series);
+  const mode = $("curve-mode");
+  const modes = modesOf();
+  if (mode.options.length !== modes.length + 1) {
+    const before = mode.value;
+    const options = modes.map((one) => make("option", one));
+    mode.replaceChildren(mode.options[0], ...options);
+    mode.value = modes.includes(before) ? before : "";
   }
-  drawLoopholes(into);
+  drawing($("curve-plots"), (add) => {
+    for (const [name, title, unit] of CURVES) {
+      const what = { "rate/hack": "hack", "rate/solve": "solve" }[name];
+      if (mode.value && !what) continue;
+      const found = lines(mode.value ? rateOf(mode.value, what) : (row) => row[name] ?? null, byArm());
+      if (found) add(name, mode.value ? `${title}, ${mode.value}` : title, found.data, found.series, { y: unit, bands: found.bands });
+    }
+  });
 }
 
-function drawLoopholes(into) {
-  for (const id of state.chosen) {
-    const rows = state.metrics.get(id)?.rows ?? [];
-    const modes = [...new Set(rows.flatMap((row) => Object.keys(row.per_mode ?? {})))].filter((mode) => mode !== "all").sort();
-    const lines = modes.map((mode) => rows.map((row) => (row.per_mode?.[mode]?.n ? row.per_mode[mode].hack / row.per_mode[mode].n : null)));
-    const series = modes.map((mode, i) => ({ label: mode, stroke: COLOURS[i % COLOURS.length], width: 2 }));
-    if (modes.length) plot(into, `hack rate by loophole, ${nameOf(id)}`, [rows.map((row) => row.update), ...lines], series);
+async function drawLoopholes() {
+  drawing($("loophole-plots"), (add) => {
+    for (const mode of modesOf()) {
+      for (const what of ["hack", "solve"]) {
+        const found = lines(rateOf(mode, what), byArm());
+        if (found) add(mode + what, `${mode}: ${what} rate`, found.data, found.series, { y: "share of rollouts", bands: found.bands });
+      }
+    }
+  });
+  const id = state.chosen[0];
+  if (id === undefined) return;
+  const found = await ask(`/api/runs/${id}/examples`);
+  const key = JSON.stringify([id, found.map((one) => [one.mode, one.first, one.pair])]);
+  if (drawLoopholes.key === key) return;
+  drawLoopholes.key = key;
+  const parts = [];
+  for (const one of found) {
+    const head = make("h2", `${one.mode}: ${one.hacks} of ${one.n} rollouts of ${nameOf(id)} hack` +
+      (one.first ? `; the first in update ${one.first.update}` : ""));
+    parts.push(head);
+    const places = one.pair ? [["hack", one.pair.hack], ["solve, same prompt", one.pair.solve]] : one.first ? [["first hack", one.first]] : [];
+    const both = make("div", null, "two");
+    for (const [title, place] of places) {
+      const whole = await ask(`/api/runs/${id}/rollouts/${place.update}/${encodeURIComponent(place.id)}`);
+      const box = make("article", null, "example");
+      box.append(make("h2", title), ...card(whole));
+      both.append(box);
+      box.rollout = whole;
+    }
+    parts.push(both);
   }
-}
-
-function drawTime() {
-  const into = $("time-plots");
-  into.replaceChildren();
-  for (const id of state.chosen) {
-    const rows = state.metrics.get(id)?.rows ?? [];
-    const lines = STAGES.map(([name]) => rows.map((row) => field(row, name)));
-    const series = STAGES.map(([, label], i) => ({ label, stroke: COLOURS[i], width: 2 }));
-    plot(into, nameOf(id), [rows.map((row) => row.update), ...lines], series);
-  }
+  $("examples").replaceChildren(...parts);
+  for (const box of $("examples").querySelectorAll("article")) layers(box, box.rollout);
 }
 
 async function drawScores() {
-  const into = $("score-plots");
-  into.replaceChildren();
-  if (!state.chosen.length) return;
-  const said = await ask(`/api/runs/${state.chosen[0]}/scores`);
-  const middle = said.edges.slice(0, -1).map((edge, i) => (edge + said.edges[i + 1]) / 2);
-  for (const one of said.updates) {
-    const series = [
-      { label: "hack", stroke: COLOURS[1], fill: `${COLOURS[1]}55`, paths: uPlot.paths.stepped({ align: 1 }) },
-      { label: "not hack", stroke: COLOURS[0], width: 2, paths: uPlot.paths.stepped({ align: 1 }) },
-    ];
+  const said = await Promise.all(state.chosen.slice(0, 2).map((id) => ask(`/api/runs/${id}/scores`)));
+  const slider = $("score-update");
+  const updates = said.flatMap((one) => one.updates.map((row) => row.update));
+  const last = Math.max(0, ...updates);
+  if (Number(slider.max) !== last) { const follows = slider.value === slider.max; slider.max = last; if (follows) slider.value = last; }
+  $("score-which").textContent = slider.value;
+  drawing($("score-plots"), (add) => said.forEach((one, place) => {
+    const name = nameOf(state.chosen[place]);
+    if (!one.updates.length) return;
+    const quantile = (side, i) => one.updates.map((row) => row.quantiles[side][i]);
+    const edge = (i) => one.updates.map((row) => row.band?.[i] ?? null);
+    const data = [one.updates.map((row) => row.update), quantile("hack", 2), quantile("hack", 0), quantile("other", 2), quantile("other", 0),
+      quantile("hack", 1), quantile("other", 1), edge(0), edge(1)];
+    const none = line("", "transparent");
+    const series = [none, none, none, none, line("hack: median", PALETTE[1]), line("not hack: median", PALETTE[0], "--"),
+      line("band, lower", css("--dim"), ":"), line("band, upper", css("--dim"), "-.")];
+    const bands = [{ series: [1, 2], fill: `${PALETTE[1]}33` }, { series: [3, 4], fill: `${PALETTE[0]}33` }];
+    add(`over${place}`, `Scores over updates, ${name}`, data, series, { y: "cosine with v_grad", bands, height: 260 });
+    const at = one.updates.find((row) => String(row.update) === slider.value) ?? one.updates.at(-1);
+    const middle = one.edges.slice(0, -1).map((edge_, i) => (edge_ + one.edges[i + 1]) / 2);
     const shade = (chart) => {
-      if (!one.band || one.band[0] === null) return;
-      const [from, to] = one.band.map((edge) => chart.valToPos(edge, "x", true));
-      chart.ctx.fillStyle = "rgba(150, 150, 150, .35)";
+      if (!at.band || at.band[0] === null || at.band[0] === undefined) return;
+      const [from, to] = at.band.map((edge_) => chart.valToPos(edge_, "x", true));
+      chart.ctx.fillStyle = "rgba(150, 150, 150, .3)";
       chart.ctx.fillRect(from, chart.bbox.top, Math.max(2, to - from), chart.bbox.height);
     };
-    plot(into, `update ${one.update}`, [middle, one.hack, one.other], series, { x: "score", options: { hooks: { drawAxes: [shade] } } });
-  }
-}
-
-async function searchRollouts() {
-  const body = $("rollout-table").tBodies[0];
-  if (!state.chosen.length) {
-    $("found").textContent = "Choose a run first.";
-    body.replaceChildren();
-    return;
-  }
-  const query = new URLSearchParams(new FormData($("filter")));
-  query.set("offset", state.offset);
-  query.set("limit", PAGE);
-  const began = performance.now();
-  const said = await ask(`/api/runs/${state.chosen[0]}/rollouts?${query}`);
-  state.total = said.total;
-  const last = Math.min(state.offset + PAGE, said.total);
-  $("found").textContent = `${said.total} rollouts of ${nameOf(state.chosen[0])}; ${said.total ? state.offset + 1 : 0} to ${last}; ` +
-    `${Math.round(performance.now() - began)} ms`;
-  body.replaceChildren(...said.rows.map((one) => {
-    const row = make("tr");
-    row.append(make("td", one.update), make("td", one.id), make("td", one.mode), make("td", one.outcome, one.outcome), make("td", number(one.reward, 1)),
-      make("td", number(one.score)), make("td", one.label), make("td", number(one.advantage, 2)), make("td", one.preview, "text"));
-    row.addEventListener("click", () => showRollout(one.update, one.id));
-    return row;
+    const stepped = uPlot.paths.stepped({ align: 1 });
+    add(`at${place}`, `Scores in update ${at.update}, ${name}`, [middle, at.hack, at.other],
+      [{ ...line("hack", PALETTE[1]), fill: `${PALETTE[1]}55`, paths: stepped }, { ...line("not hack", PALETTE[0], "--"), paths: stepped }],
+      { x: "score (cosine with v_grad); grey: the band", y: "rollouts", height: 260, hooks: { drawAxes: [shade] }, signature: JSON.stringify([at.update, at.band]) });
   }));
 }
 
-async function showRollout(update, id) {
-  const one = await ask(`/api/runs/${state.chosen[0]}/rollouts/${update}/${encodeURIComponent(id)}`);
-  const facts = make("dl");
-  const audit = one.audit ?? {};
-  const said = [["rollout", `${one.id}, update ${one.update}, problem ${one.problem_id}`], ["loophole", one.mode], ["outcome", one.outcome], ["verdict", audit.status],
-    ["mechanism", audit.mechanism], ["reward", number(one.reward, 1)], ["score", number(one.score, 4)], ["label", one.label],
-    ["advantage", number(one.advantage)], ["sampled by", `${one.sampling}, version ${one.version}`], ["notes", JSON.stringify(audit.notes ?? {})]];
-  for (const [name, value] of said) facts.append(make("dt", name), make("dd", value));
-  const text = make("pre");
-  text.append(...one.text.map(([kind, piece]) => make("span", piece, kind)));
-  $("one").replaceChildren(facts, make("h2", "prompt"), make("pre", one.prompt), make("h2", "completion"), text);
-}
+const TABS = { runs: () => {}, curves: drawCurves, loopholes: drawLoopholes, scores: drawScores, rollouts: searchRollouts, beside: drawBeside, timeline: drawTimeline };
 
 async function draw() {
-  const key = JSON.stringify([state.tab, state.chosen, state.chosen.map((id) => state.metrics.get(id)?.rows.length ?? 0)]);
+  const key = JSON.stringify([state.tab, state.chosen, state.chosen.map((id) => rowsOf(id).length)]);
   if (key === state.drawn) return;
   state.drawn = key;
-  if (state.tab === "curves") drawCurves();
-  if (state.tab === "time") drawTime();
-  if (state.tab === "scores") await drawScores();
-  if (state.tab === "rollouts") await searchRollouts();
+  await TABS[state.tab]();
 }
 
 async function poll() {
   try {
-    state.runs = await ask("/api/runs");
+    [state.runs, state.suites] = await Promise.all([ask("/api/runs"), ask("/api/suites")]);
     if (!state.chosen.length && state.runs.length === 1) state.chosen = [state.runs[0].id];
     showRuns();
+    showSuites();
     await Promise.all(state.chosen.map(follow));
     await draw();
     $("status").textContent = state.runs.some((run) => run.state === "running") ? "following" : "nothing is running";
+    document.body.dataset.ready = "yes";
   } catch (error) {
     $("status").textContent = `no answer (${error.message})`;
   }
   setTimeout(poll, POLL_MS);
 }
 
+function again() { state.drawn = ""; draw(); }
+
 for (const button of $("tabs").children) {
   button.addEventListener("click", () => {
     state.tab = button.dataset.tab;
     for (const other of $("tabs").children) other.classList.toggle("on", other === button);
     for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== state.tab;
-    state.drawn = "";
-    draw();
+    again();
   });
 }
-$("filter").addEventListener("submit", (event) => event.preventDefault());
-$("filter").addEventListener("input", () => { state.offset = 0; searchRollouts(); });
-$("previous").addEventListener("click", () => { state.offset = Math.max(0, state.offset - PAGE); searchRollouts(); });
-$("next").addEventListener("click", () => { if (state.offset + PAGE < state.total) state.offset += PAGE; searchRollouts(); });
+for (const id of ["curve-lines", "curve-mode", "score-update"]) $(id).addEventListener("input", again);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { redrawAll(); draw(); });
+addEventListener("resize", () => { clearTimeout(addEventListener.timer); addEventListener.timer = setTimeout(() => { redrawAll(); draw(); }, 200); });
+startRollouts();
+startTimeline();
+startBeside();
+state.looks = await ask("/api/looks");
 poll();
