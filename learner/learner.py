@@ -29,6 +29,7 @@ from learner.tokenizer import load_tokenizer
 from learner.update_metrics import nothing_graded, report
 from vgrout.config import Config
 from vgrout.files import sha256
+from vgrout.gpu_shares import memory_share
 from vgrout.lora_ranks import BLOCKS
 from vgrout.records import AdapterVersion, GateLabel, Pair, Sample, UpdateResult
 
@@ -48,11 +49,13 @@ class Learner:
         `canary`: (prompt ids, completion ids) of the text that engines are checked with; by default that of `canary_ids`.
         """
         torch.set_num_threads(config.runtime.learner_threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True, warn_only=not config.runtime.deterministic)
         # A debugging aid that costs 7% of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
         self.config = config
         self.device = device(config.runtime.learner_gpus, "runtime.learner_gpus")
+        if self.device == "cuda":
+            torch.cuda.set_per_process_memory_fraction(memory_share(config.runtime))
         self.tokenizer = load_tokenizer(config.model.path)
         self.model: Any = load_model(config.model, self.device)
         self.model.set_attn_implementation(packed_attention.NAME)

@@ -70,6 +70,10 @@ class RuntimeConfig:
     engine_gpus: float = option(0.0, "GPUs of one process of an engine: 0 (CPU), 1, or a share of one.", unit="GPUs", ge=0, le=1)
     learner_gpus: float = option(0.0, "GPUs of one learner: 0 (CPU), 1, or a share of one.", unit="GPUs", ge=0, le=1)
     engine_memory: float = option(0.5, "The share of its GPU's memory that an engine takes, whatever others hold.", gt=0, le=1)
+    deterministic: bool = option(
+        False,
+        "On GPUs: refuse operations whose result depends on timing, and sample with vLLM's batch-invariant kernels (slower).",
+    )
     max_lora_rank: int = option(0, "vLLM's max_lora_rank; 0 takes the smallest that holds both blocks.", ge=0, le=HUGE)
     max_num_seqs: int = option(256, "Sequences that an engine decodes at a time.", ge=1, le=1_000_000)
     kv_cache_mib: int = option(256, "KV cache of an engine on the CPU.", unit="MiB", ge=1, le=16_777_216)

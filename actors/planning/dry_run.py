@@ -13,6 +13,7 @@ from actors.planning.gpu_memory import (
     Term,
     activation_bytes,
     engine_terms,
+    kv_cache_bytes,
     kv_need,
     kv_per_token,
     learner_terms,
@@ -23,9 +24,8 @@ from actors.planning.placement import Placement, place
 from actors.planning.run_time import passes, render_time
 from vgrout.config import Config
 from vgrout.errors import UserError
+from vgrout.gpu_shares import HEADROOM
 from vgrout.lora_ranks import BLOCKS, export_rank
-
-HEADROOM = 0.97  # of a GPU's memory that processes can use at all
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _check_memory(config: Config, shape: ModelShape, actors: tuple[Placed, ...],
             terms = engine_terms(config, shape)
             advice = "a larger runtime.engine_memory, a GPU of its own (engine_gpus = 1), or a larger GPU"
             _fit(f"engine on GPU {gpu}", [*terms, kv_need(config, shape)], budget, memory_gib, advice)
-            kv_bytes = int(budget) - sum(t.bytes for t in terms)
+            kv_bytes = kv_cache_bytes(config, shape, total)
         if learners := len(here) - len(engines):
             budget = (HEADROOM - reserved) * total / learners
             advice = _learner_advice(config, shape, budget)

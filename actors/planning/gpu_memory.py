@@ -100,6 +100,12 @@ def engine_terms(config: Config, shape: ModelShape) -> list[Term]:
     ]
 
 
+def kv_cache_bytes(config: Config, shape: ModelShape, total: float) -> int:
+    """Keys and values of one engine: what its share of a GPU of `total` bytes leaves, and no more than its sequences can fill."""
+    left = int(config.runtime.engine_memory * total) - sum(t.bytes for t in engine_terms(config, shape))
+    return min(left, config.runtime.max_num_seqs * longest(config) * kv_per_token(config, shape))
+
+
 def kv_need(config: Config, shape: ModelShape) -> Term:
     """The smallest KV cache that vLLM accepts: one rollout of full length."""
     per_token = kv_per_token(config, shape)

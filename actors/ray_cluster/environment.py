@@ -1,6 +1,6 @@
 """Environment variables that vLLM and OpenMP read when they are first imported; set before torch comes in.
 
-Invariant: a VLLM_ variable that the user has set wins; without Ray every one does. On a GPU only usage statistics are off.
+Invariant: a VLLM_ variable that the user has set wins; without Ray every one does. Usage statistics are off everywhere.
 """
 
 import os
@@ -23,7 +23,17 @@ CPU_ENGINE = {
 
 def engine_environment(config: Config) -> dict[str, str]:
     """Variables for a process that runs an engine."""
-    return CPU_ENGINE if config.runtime.engine_gpus == 0 else {"VLLM_NO_USAGE_STATS": "1"}
+    if config.runtime.engine_gpus == 0:
+        return CPU_ENGINE
+    return {"VLLM_NO_USAGE_STATS": "1", **({"VLLM_BATCH_INVARIANT": "1"} if config.runtime.deterministic else {})}
+
+
+def learner_environment(config: Config) -> dict[str, str]:
+    """Variables for a learner on a GPU: what its allocator frees can be used again in any size; cuBLAS sums in one order."""
+    if config.runtime.learner_gpus == 0:
+        return {}
+    fixed = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if config.runtime.deterministic else {}
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True", **fixed}
 
 
 def actor_environment(config: Config, role: str) -> dict[str, str]:
@@ -34,7 +44,8 @@ def actor_environment(config: Config, role: str) -> dict[str, str]:
         kept = {name: os.environ.get(name, value) if name.startswith("VLLM_") else value for name, value in ours.items()}
         return {**date, **kept, **hidden_gpus(config.runtime.engine_gpus)}
     threads, booked = (config.runtime.learner_threads, config.runtime.learner_gpus) if role == "learner" else (1, 0.0)
-    return {**date, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **hidden_gpus(booked)}
+    ours = learner_environment(config) if role == "learner" else {}
+    return {**date, **ours, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **hidden_gpus(booked)}
 
 
 def hidden_gpus(booked: float) -> dict[str, str]:
@@ -45,5 +56,5 @@ def hidden_gpus(booked: float) -> dict[str, str]:
 def prepare(config: Config) -> None:
     """Set the variables of everything that will run in this process. Call before importing actors or torch."""
     if config.runtime.backend == "local":
-        for name, value in engine_environment(config).items():
+        for name, value in {**learner_environment(config), **engine_environment(config)}.items():
             os.environ.setdefault(name, value)
