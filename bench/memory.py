@@ -122,13 +122,12 @@ def longest_samples(config: Config, seed: int) -> list[Sample]:
 def measure(config: Config, labels: tuple[GateLabel, ...] = tuple(GateLabel)) -> dict[str, float]:
     """Peak bytes of two updates (the second has AdamW's moments from the start), rollouts labelled by turns from `labels`."""
     learner = Learner(config, pairs.load(ROOT / "configs/tiny/pairs.jsonl")[:4])
-    route = learner.router.route
+    give = learner.router.label
 
     def relabelled(*args: Any) -> Any:  # the c-probe runs as it does in training; random scores would all fall on one side
-        score_G, given = route(*args)
-        return score_G, [labels[i % len(labels)] for i in range(len(given))]
+        return [labels[i % len(labels)] for i in range(len(give(*args)))]
 
-    learner.router.route = relabelled
+    learner.router.label = relabelled
     if learner.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         for seed in (1, 2):
