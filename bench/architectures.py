@@ -3,18 +3,21 @@
     python -m bench.architectures --write docs/models.md      # the table of docs/models.md
     python -m bench.architectures --only llama,gemma2         # some of them, printed
 
-Per architecture, in float32: transformers and vLLM engines serve version 0 (digest and canary), sample a batch, the learner makes
-one update, both engines serve version 1 and sample again. `mismatch` is the largest gap between engine and learner on a sampled
-token of either version, in nats; the exports are loaded in PEFT and vLLM and compared with the learner's deployed block.
+Per architecture, in float32 and in its own process: transformers and vLLM engines serve version 0 (digest and canary), sample
+a batch, the learner makes one update and a random step of both blocks, both engines serve version 1 and sample again. `mismatch`
+is the largest gap between engine and learner on a sampled token of either version, in nats; the exports are loaded in PEFT and
+vLLM and compared with the learner's deployed block.
 """
 
 import argparse
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,16 +146,22 @@ def as_samples(rollouts: list[Rollout]) -> list[Sample]:
     ]
 
 
-def one_update(config: Config, engine_class: Any, kept: list[Any]) -> tuple[float, Learner]:
+def one_update(config: Config, engine_class: Any) -> tuple[float, Learner]:
     """Serve, sample, update, serve, sample: the largest mismatch, and the learner after it."""
     problems = pairs.load(Path(config.data.pairs))[:4]
     learner = Learner(config, problems)
+    for module in learner.model.modules():
+        # vLLM replaces `__call__` of transformers' classes where it serves them; models made before need what that reads.
+        module.do_not_compile = True
     engine = engine_class(config, learner.canary_ids())
-    kept.append(engine)  # vLLM's end takes the process-wide state of the next engine with it
     engine.load(learner.publish())
     first = engine.generate(requests(learner, problems))
     worst = mismatch(learner, first)
     learner.update(as_samples(first))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in learner.lora.parameters():  # the gate may have left a block where it was
+            p.add_(1e-3 * torch.randn(p.shape, generator=generator).sign())
     engine.load(learner.publish())
     worst = max(worst, mismatch(learner, engine.generate(requests(learner, problems))))
     return worst, learner
@@ -173,7 +182,7 @@ def in_peft(config: Config, learner: Learner, folder: Path) -> float:
     return (own - theirs).abs().max().item()
 
 
-def try_kind(kind: Kind, kept: list[Any]) -> Row:
+def try_kind(kind: Kind) -> Row:
     """One row of the table. Whatever an engine raises becomes the row's text: that is what the table is for."""
     from actors.engines.hf import HfEngine
     from actors.engines.vllm import VllmEngine
@@ -186,13 +195,24 @@ def try_kind(kind: Kind, kept: list[Any]) -> Row:
         config = settings(folder, kind.targets)
         for name, engine in (("hf", HfEngine), ("vllm", VllmEngine)):
             try:
-                found[name], learner = one_update(config, engine, kept)
+                found[name], learner = one_update(config, engine)
                 modules = f"{len(learner.lora.modules)}: {', '.join(kind.targets)}"
-                if not found["peft"]:
+                if found["peft"] == "":
                     found["peft"] = in_peft(config, learner, Path(scratch) / "export")
             except Exception as error:
                 found[name] = f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:160]}"
     return Row(kind.name, modules, found["hf"], found["vllm"], found["peft"])
+
+
+def in_own_process(kind: Kind) -> Row:
+    """`try_kind` in a new process: vLLM keeps what it learned of its first model."""
+    command = [sys.executable, "-m", "bench.architectures", "--only", kind.model_type, "--row"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        return Row(**json.loads(done.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError):
+        died = f"the process ended with {done.returncode}"
+        return Row(kind.name, "none", died, died, died)
 
 
 def refusals() -> Iterator[tuple[str, str]]:
@@ -233,12 +253,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="model types, separated by commas")
     parser.add_argument("--write", type=Path, help="the page whose table is replaced")
+    parser.add_argument("--row", action="store_true", help="in this process, one row as a line of JSON")
     args = parser.parse_args()
     wanted = args.only.split(",") if args.only else [k.model_type for k in KINDS]
-    kept: list[Any] = []
     rows = []
     for kind in (k for k in KINDS if k.model_type in wanted):
-        rows.append(try_kind(kind, kept))
+        if args.row:
+            print(json.dumps(asdict(try_kind(kind))))
+            return 0
+        rows.append(in_own_process(kind))
         print(rows[-1], file=sys.stderr, flush=True)
     table = render(rows, [] if args.only else list(refusals()))
     print(table)
