@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from learner.lora2r_products import Branch, Delta, Gate, SplitLinear
+from learner.portable_normal import normal
 from vgrout.errors import UserError
 from vgrout.records import GateLabel
 from vgrout.seeds import stream
@@ -66,8 +67,8 @@ class Factors:
 def initial_factors(name: str, d_in: int, d_out: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
     """(A0, B0) of the module `name`: A0 ~ N(0, 1/d_in) is [2R, I], B0 ~ N(0, 1/2R) is [O, 2R]; seeded by name."""
     generator = torch.Generator().manual_seed(stream(seed, "lora2r", name))
-    a0_SI = torch.randn(2 * rank, d_in, generator=generator) / d_in**0.5
-    b0_OS = torch.randn(d_out, 2 * rank, generator=generator) / (2 * rank) ** 0.5
+    a0_SI = normal((2 * rank, d_in), generator) / d_in**0.5
+    b0_OS = normal((d_out, 2 * rank), generator) / (2 * rank) ** 0.5
     return a0_SI, b0_OS
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from learner.cprobe import probe
 from learner.lora2r import Lora2r
 from learner.pair_tokens import PairTokens
+from learner.portable_normal import normal
 from vgrout.config_gate import Directions, ScoreForm
 from vgrout.seeds import stream
 
@@ -57,7 +58,7 @@ def directions(probed: PairProbe, kind: Directions) -> Tensor:
 def haar(count: int, modules: int, rank: int, seed: int) -> Tensor:
     """`count` Haar-random unit directions per module, [D, M, R]: the placebo for v_grad, of the same norm and number."""
     generator = torch.Generator().manual_seed(stream(seed, "haar"))
-    return unit(torch.randn(count, modules, rank, generator=generator))
+    return unit(normal((count, modules, rank), generator))
 
 
 def score(cgrad_GMR: Tensor, v_DMR: Tensor, form: ScoreForm = "cosine") -> Tensor:
