@@ -66,6 +66,13 @@ class RuntimeConfig:
         "Third-party modules that programs may import; the default one is left out where it is not installed.",
     )
     learner_threads: int = option(1, "CPU threads of torch in one learner.", ge=1, le=1024)
+    reserve_s: float = option(
+        40.0,
+        "How long Ray may take to find room for all actors; above 40 the cluster may be too small at first (autoscaling).",
+        unit="seconds",
+        ge=1,
+        le=WEEK,
+    )
     placement: Literal["pack", "spread"] = option("pack", "Learners and engines on few nodes, or on many.")
     engine_gpus: float = option(0.0, "GPUs of one process of an engine: 0 (CPU), 1, or a share of one.", unit="GPUs", ge=0, le=1)
     learner_gpus: float = option(0.0, "GPUs of one learner: 0 (CPU), 1, or a share of one.", unit="GPUs", ge=0, le=1)

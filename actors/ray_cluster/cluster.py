@@ -1,7 +1,7 @@
 """The Ray cluster of a run: connected, checked, and reserved by placement groups before any actor starts.
 
 Invariant: what is not available (an address where no Ray answers, too few CPUs or GPUs, GPUs that are scattered over nodes) is
-one UserError within a minute; after `reserve` every actor has its place, and `release` gives everything back.
+one UserError within `runtime.reserve_s`; after `reserve` every actor has its place, and `release` gives everything back.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from vgrout.errors import UserError
 from vgrout.rows import Row
 
 ANSWER_S = 10  # for a Ray head to answer at its address; without this check `ray.init` retries for 163 s and then exits
-RESERVE_S = 40  # for Ray to find room
+AUTOSCALED_S = 40  # a run that waits longer than this for room may find a cluster that has yet to grow
 CODE = Path(__file__).resolve().parents[2]
 LONGEST_FOLDER = 38  # bytes; below it come 69 of `ray/session_<time>_<pid>/sockets/plasma_store`
 STARTS = 3  # attempts to start a Ray here
@@ -71,7 +71,8 @@ def connect(config: Config) -> None:
             cpus = max(os.cpu_count() or 1, int(_need(config)["CPU"]) + 1)
             check_resources(config, {"CPU": cpus, "GPU": _gpus(config)}, "on this machine")  # before the wait for Ray
             _start(cpus)
-    check_resources(config, ray.cluster_resources(), "in the Ray cluster")
+    if config.runtime.reserve_s <= AUTOSCALED_S:
+        check_resources(config, ray.cluster_resources(), "in the Ray cluster")
 
 
 def _gpus(config: Config) -> int:
@@ -171,14 +172,15 @@ def reserve(config: Config, *, learners: bool = True) -> Reserved:
     group = placement_group([_resources(cpus, gpus) for cpus, gpus in placement.bundles], strategy=strategy)
     share = grader_bundle(config.runtime)
     try:
-        _wait(group, "runtime: engines and learners", f"{[_resources(*b) for b in placement.bundles]}, a bundle on one node each")
+        expected = f"{[_resources(*b) for b in placement.bundles]}, a bundle on one node each"
+        _wait(group, config.runtime.reserve_s, "runtime: engines and learners", expected)
         nodes = max(1, sum(node["Alive"] and node["Resources"].get("CPU", 0) >= share for node in ray.nodes()))
         grading = placement_group([{"CPU": share}] * nodes, strategy="SPREAD")
     except UserError:
         remove_placement_group(group)
         raise
     try:
-        _wait(grading, "runtime.graders", f"{share:g} free CPUs on each of {nodes} nodes")
+        _wait(grading, config.runtime.reserve_s, "runtime.graders", f"{share:g} free CPUs on each of {nodes} nodes")
     except UserError:
         remove_placement_group(group)
         remove_placement_group(grading)
@@ -190,8 +192,8 @@ def _resources(cpus: float, gpus: int) -> dict[str, float]:
     return {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
 
 
-def _wait(group: PlacementGroup, where: str, expected: str) -> None:
-    if not group.wait(RESERVE_S):
+def _wait(group: PlacementGroup, seconds: float, where: str, expected: str) -> None:
+    if not group.wait(seconds):
         free = {k: v for k, v in ray.available_resources().items() if k in ("CPU", "GPU")}
-        found = f"no room within {RESERVE_S} s (free in all: {free or 'nothing'})"
+        found = f"no room within {seconds:g} s (free in all: {free or 'nothing'})"
         raise UserError(where, found, expected)

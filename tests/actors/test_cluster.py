@@ -168,13 +168,13 @@ def test_reserved_bundles_come_back(three_nodes):
         reserve(config("runtime.learner_gpus=1", "runtime.engine_gpus=1")).release()
 
 
-def test_too_few_gpus_and_gpus_scattered_over_nodes_are_one_message(three_nodes, monkeypatch):
+def test_too_few_gpus_and_gpus_scattered_over_nodes_are_one_message(three_nodes):
     from actors.ray_cluster import cluster
 
     with pytest.raises(UserError, match=r"runtime: GPUs.*2 in the Ray cluster.*at least 3"):
         cluster.connect(config("runtime.engines=3", "runtime.engine_gpus=1"))
-    monkeypatch.setattr(cluster, "RESERVE_S", 3)
-    scattered = config("runtime.engine_tp=2", "runtime.engine_gpus=1")
+    cluster.connect(config("runtime.engines=3", "runtime.engine_gpus=1", "runtime.reserve_s=60"))  # it may grow meanwhile
+    scattered = config("runtime.engine_tp=2", "runtime.engine_gpus=1", "runtime.reserve_s=3")
     cluster.connect(scattered)
     with pytest.raises(UserError, match=r"no room within 3 s.*'GPU': 2"):
         cluster.reserve(scattered)

@@ -50,6 +50,8 @@ POD = table("spec", spec=table("containers", containers=rows(CONTAINER), volumes
 CLUSTER = table(
     "headGroupSpec rayVersion",
     rayVersion={"const": "2.60.0"},
+    enableInTreeAutoscaling={"type": "boolean"},
+    autoscalerOptions=table("", idleTimeoutSeconds=WHOLE),
     authOptions=table("mode", mode={"enum": ["token", "disabled"]}),
     headGroupSpec=table("template", rayStartParams=TEXT_MAP, template=POD),
     workerGroupSpecs=rows(
