@@ -17,7 +17,7 @@ from learner.learner import Learner
 from learner.vgrad import directions, haar, probe_pairs, score
 from vgrout import ingredients
 from vgrout import pairs as pair_file
-from vgrout.config import MatchedGate, PinnedGate
+from vgrout.config import PairsGate, QuantileGate
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, write_json
 from vgrout.records import Author, Status
@@ -51,8 +51,10 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
     """
     config = run.config()
     gate = config.gate
-    if isinstance(gate, PinnedGate | MatchedGate):
+    if not isinstance(gate, PairsGate | QuantileGate):
         raise UserError(f"{run.path / 'run.json'}: gate.rule", repr(gate.rule), "a gate with directions from pairs")
+    if isinstance(gate, PairsGate) and gate.space == "activation":
+        raise UserError(f"{run.path / 'run.json'}: gate.space", "'activation'", "'gradient'")
     initial = gate.probe_policy == "initial"
     rows, hacks = _rollouts(run, None if initial else set(run.checkpoints()), count, config.seed)
     if not any(hacks) or all(hacks):

@@ -17,6 +17,7 @@ from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.group_flow import GroupFlow
 from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
+from actors.rollouts.relaxed import given_labels
 from actors.rollouts.sampling import group_of, join
 from vgrout.config import Config
 from vgrout.group_records import Key, TakenBatch
@@ -73,7 +74,8 @@ class Driver:
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
         span = self.recorder.work.begin("learner", "update")
-        result = finish(self.workers.learner.update(samples_for(self.config, self.dataset, batch)))
+        samples = samples_for(self.config, self.dataset, batch)
+        result = finish(self.workers.learner.update(samples, given_labels(self.config, batch.audits)))
         self.recorder.work.end(span)
         clock.lap("time/update")
         canary_gap = self._publish(update + 1)

@@ -139,6 +139,7 @@ def _drive(config: Config, dataset: Dataset, workers: Workers, run: RunDir, firs
 def dataset_facts(config: Config, dataset: Dataset) -> dict[str, object]:
     """What run.json says of the data: digests, splits and the partition."""
     return {
+        "relaxed": config.is_relaxed,  # training reads audits: a comparator
         "digests": data_digests(config),
         "pairs": len(dataset.pairs),
         "partition": {str(i): str(mode) for i, mode in sorted(dataset.modes.items())},

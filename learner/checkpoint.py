@@ -61,6 +61,8 @@ def optimizer_bytes(lora: Lora2r, optimizer: Optimizer, router: Router, version:
     if router.refresh is not None:
         tensors["v_DMR"] = router.refresh.v_DMR.contiguous()
         kept = router.refresh
+        if kept.centre_MR is not None:
+            tensors["centre_MR"] = kept.centre_MR.contiguous()
         about["refresh"] = [kept.band.lower, kept.band.upper, kept.overlap, kept.separation]
     if router.history is not None:
         about["history"] = router.history.updates
@@ -101,7 +103,7 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
             optimizer.adam.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
     if "refresh" in extra:
         lower, upper, overlap, separation = extra["refresh"]
-        router.refresh = Refresh(moments["v_DMR"], Band(lower, upper), overlap, separation)
+        router.refresh = Refresh(moments["v_DMR"], Band(lower, upper), overlap, separation, moments.get("centre_MR"))
     if "history" in extra and isinstance(router.config, QuantileGate):
         updates = tuple(tuple(scores) for scores in extra["history"])
         router.history = ScoreHistory(router.config.half_life, updates)

@@ -6,7 +6,8 @@ itself gives these numbers and no other pass is made.
 A teacher's rollout has no log-probabilities of its own: its importance weight is 1, as if the learner had written it, so its
 loss is its advantage times log-likelihood, clipped from where the update starts. That is imitation in proportion to the
 reward, no unbiased policy gradient (the published vGROUT code joins its cached teachers to the same loss at ratio 1; LUFFY,
-Yan et al. 2025, arXiv 2504.14945, weighs such tokens by pi_theta instead).
+Yan et al. 2025, arXiv 2504.14945, weighs such tokens by pi_theta instead). A rollout that is trained on behind another prompt
+than it was sampled from (rollout.trained_with) has none either, and is treated alike.
 Sources: truncated importance sampling between engine and learner (Yao et al. 2025, "Your Efficient RL Framework Secretly
 Brings You Off-Policy RL Training"); k3 (Schulman 2020).
 Shapes: N completion tokens of one rollout.
@@ -25,7 +26,7 @@ from learner.packing import logprobs_C, pack
 from learner.work import micro_batches, units
 from vgrout.config import Config
 from vgrout.lora_ranks import BLOCKS
-from vgrout.records import Author, GateLabel, Sample, Sampling
+from vgrout.records import GateLabel, Sample, Sampling
 
 
 @dataclass
@@ -37,13 +38,13 @@ class FixedTerms:
     reference: dict[int, Tensor | None]  # log-probabilities of the base, where they were computed
     old: dict[int, Tensor] = field(default_factory=dict)  # under the policy that trains, before the first step
     weight: dict[int, Tensor] = field(default_factory=dict)  # truncated importance weights, learner over engine
-    wrote: dict[int, Tensor] = field(default_factory=dict)  # under the policy that sampled it; empty for a teacher's
-    gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty for a teacher's
+    wrote: dict[int, Tensor] = field(default_factory=dict)  # under the policy that sampled it; empty where there is none
+    gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty where there is none
     drift: dict[int, float] = field(default_factory=dict)  # log of the sequence's ratio, policy that trains over engine
 
     def note_behaviour(self, row: int, sample: Sample, now_N: Tensor) -> None:
         """Enter the importance weights of a rollout from `now_N`, its log-probabilities under the policy that sampled it."""
-        if sample.author is Author.TEACHER:
+        if not sample.logprobs:
             self.weight[row], self.gap[row], self.wrote[row] = torch.ones_like(now_N), now_N[:0], now_N[:0]
             return
         self.wrote[row] = now_N
@@ -57,7 +58,7 @@ class FixedTerms:
         self.old[row] = now_N
         if row not in self.weight:
             self.note_behaviour(row, sample, now_N)
-        if sample.author is Author.TEACHER:
+        if not sample.logprobs:
             return
         drift_N = now_N - torch.tensor(sample.logprobs, device=now_N.device)
         self.drift[row] = drift_N.double().sum().item()
@@ -87,6 +88,8 @@ class FixedTerms:
         share of tokens whose weight was truncated."""
         mine = [self.gap[row] for row in sorted(self.gap)] or [torch.empty(0)]
         gap_N = team.concat(torch.cat(mine))
+        if not len(gap_N):
+            return dict.fromkeys(("mismatch/kl", "mismatch/max", "importance/capped_share"), math.nan)
         return {
             "mismatch/kl": (torch.expm1(gap_N.double()) - gap_N.double()).mean().item(),
             "mismatch/max": gap_N.abs().max().item(),

@@ -19,12 +19,13 @@ from learner.frozen_base import FrozenBase
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
 from learner.model import load_model
-from learner.objective import above_mean, advantages
+from learner.objective import above_mean
 from learner.optimizer import Optimizer, Step, learning_rate
 from learner.packing import logprobs_C, pack
 from learner.pair_tokens import Side, tokenize_pairs
 from learner.policy_gradient import ObjectiveSums, accumulate_gradients
 from learner.router import Router
+from learner.score_penalty import learned_from
 from learner.tokenizer import load_tokenizer
 from learner.update_metrics import nothing_graded, report
 from vgrout.config import Config
@@ -82,8 +83,11 @@ class Learner:
         """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
         self.team = self.router.team = self.frozen_base.team = join_team(rank, size, address, self.device)
 
-    def update(self, samples: list[Sample]) -> UpdateResult:
-        """Train on one batch of whole groups and bump the version; an empty batch changes nothing else."""
+    def update(self, samples: list[Sample], given: dict[str, GateLabel] | None = None) -> UpdateResult:
+        """Train on one batch of whole groups and bump the version; an empty batch changes nothing else.
+
+        `given`: labels by rollout id that a relaxed comparator was told; no other run has any (actors/rollouts/relaxed.py).
+        """
         c, router = self.config, self.router
         if not samples:  # every verdict was an infrastructure error: the update is counted, and nothing is learned from it
             self.version += 1
@@ -95,10 +99,13 @@ class Learner:
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.
         rewards, groups = [s.reward for s in samples], [s.group for s in samples]
-        labels = router.label(scores.score_G, above_mean(rewards, groups), self.version)
+        if given is None:
+            labels = router.label(scores.score_G, above_mean(rewards, groups), self.version)
+        else:
+            labels = [given[s.rollout_id] for s in samples]
 
         # 3. Advantages: reward minus baseline, group by group.
-        gained = advantages(rewards, groups, labels, c.objective.baseline, c.objective.normalise)
+        gained = learned_from(router, c.objective, rewards, groups, labels, scores.score_G)
 
         references = [b.reference_N for b in base]
         fixed = fixed_terms(self.model, self.lora, c, samples, labels, references, self.team)

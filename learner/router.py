@@ -1,25 +1,29 @@
 """The gate of one run over time: when v_grad and the band are refreshed, and the labels of every batch.
 
 Invariant: what labels a batch is v_grad and the band from the authored pairs (or Haar, or fractions by rank), the
-batch's own c-probe scores and, with `route = "rewarded"`, the rewards that the learner sees anyway. Refreshes
-happen at fixed updates, so a resumed run labels as the uninterrupted one.
+batch's own c-probe scores and, with `route = "rewarded"`, the rewards that the learner sees anyway. The one
+exception is a comparator's gate, `given`, which is told its labels. Refreshes happen at fixed updates, so a resumed
+run labels as the uninterrupted one.
 Shapes: G rollouts, D directions, M modules, R rank of one block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner.activations import activations
 from learner.cprobe import probe
 from learner.data_parallel import SOLO, Team
 from learner.frozen_base import FromBase
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band
 from learner.lora2r import Lora2r
+from learner.model import Tokens
 from learner.pair_tokens import PairTokens
-from learner.vgrad import cross_fit, directions, haar, layer_scores, probe_pairs, score
-from vgrout.config import GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
+from learner.vgrad import PairProbe, cross_fit, directions, haar, layer_scores, score, sides
+from vgrout.config import GateConfig, GivenGate, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel, Sample
 
 
@@ -31,6 +35,7 @@ class Refresh:
     band: Band
     overlap: float  # mean cosine with the v_grad before this refresh; 1 at the first
     separation: float  # mean cross-fitted score of the pairs' hack sides minus that of their clean sides; about 0 for Haar
+    centre_MR: Tensor | None = None  # subtracted from every activation; None for gradients
 
 
 @dataclass(frozen=True)
@@ -55,29 +60,28 @@ class Router:
     team: Team = SOLO
 
     def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], base: list[FromBase], update: int) -> Scores:
-        """The cosine of each sample's c-probe with v_grad. A pinned gate scores nothing: NaN.
+        """The cosine of each sample's c-probe with v_grad. A pinned or given gate scores nothing: NaN.
 
         `base`: what the frozen base says of the samples, their c-probes at the initial policy among it.
         """
         config = self.config
-        if isinstance(config, PinnedGate):
+        if isinstance(config, PinnedGate | GivenGate):
             return Scores(torch.full((len(samples),), torch.nan), [()] * len(samples))
         if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
             self.refresh = self.team.same(self._refreshed(model, lora, config))
         assert self.refresh is not None
-        if config.probe_policy == "initial":
+        if config.probe_policy == "initial" and not _reads_activations(config):
             cgrad_GMR = torch.stack([b.cgrad_MR for b in base if b.cgrad_MR is not None])
             return self._compared(cgrad_GMR, lora)
         mine = [s for s in samples if self.team.owns(s.group)]
-        cgrad_GMR = probe(model, lora, mine, initial=False, budget=self.micro_tokens)
-        found = self._compared(cgrad_GMR, lora)
+        found = self._compared(self._measured(model, lora, mine, config), lora)
         parts = zip(found.score_G.tolist(), found.layers, strict=True)
         every = self.team.merged({s.rollout_id: part for s, part in zip(mine, parts, strict=True)})
         whole = [every[s.rollout_id] for s in samples]
         return Scores(torch.tensor([value for value, _ in whole]), [layers for _, layers in whole])
 
     def _compared(self, cgrad_GMR: Tensor, lora: Lora2r) -> Scores:
-        assert self.refresh is not None and not isinstance(self.config, PinnedGate)
+        assert self.refresh is not None and isinstance(self.config, ScoringGate)
         v_DMR, form = self.refresh.v_DMR, self.config.score
         return Scores(score(cgrad_GMR, v_DMR, form), layer_scores(cgrad_GMR, v_DMR, form, lora.layers()))
 
@@ -86,6 +90,7 @@ class Router:
         config = self.config
         if isinstance(config, PinnedGate):
             return [config.pin] * len(score_G)
+        assert not isinstance(config, GivenGate)  # its labels come with the batch
         if isinstance(config, MatchedGate):
             row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
             return label_by_fractions(score_G, row)
@@ -94,16 +99,34 @@ class Router:
             self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)
             self.refresh.band = self.history.band(config.quantiles)
         labels = label(score_G, self.refresh.band)
+        if isinstance(config, PairsGate) and config.act != "route":
+            return [GateLabel.CLEAN] * len(labels)
         return only_rewarded(labels, rewarded) if config.route == "rewarded" else labels
 
+    def _measured(self, model: PreTrainedModel, lora: Lora2r, items: Sequence[Tokens], config: ScoringGate) -> Tensor:
+        """What the direction is compared with, [items, M, R]: c-probes, or activations less their centre where it is known."""
+        initial, budget = config.probe_policy == "initial", self.micro_tokens
+        if not _reads_activations(config):
+            return probe(model, lora, items, initial=initial, budget=budget)
+        act_GMR = activations(model, lora, items, initial=initial, budget=budget)
+        return act_GMR if self.refresh is None or self.refresh.centre_MR is None else act_GMR - self.refresh.centre_MR
+
     def _refreshed(self, model: PreTrainedModel, lora: Lora2r, config: ScoringGate) -> Refresh:
-        probed = probe_pairs(model, lora, self.pairs, initial=config.probe_policy == "initial", budget=self.micro_tokens)
+        previous, self.refresh = self.refresh, None
+        probed, centre_MR = sides(self.pairs, self._measured(model, lora, [*self.pairs.hack, *self.pairs.clean], config)), None
+        if _reads_activations(config):
+            centre_MR = (probed.hack_PMR.mean(0) + probed.clean_PMR.mean(0)) / 2
+            probed = PairProbe(probed.tags, probed.hack_PMR - centre_MR, probed.clean_PMR - centre_MR)
         v_DMR, random = directions(probed, config.directions), None
         if isinstance(config, MatchedGate):
             v_DMR = random = haar(len(v_DMR), len(lora.modules), lora.rank, config.placebo_seed or self.seed)
-        overlap = 1.0 if self.refresh is None else (v_DMR * self.refresh.v_DMR).sum(-1).mean().item()
+        overlap = 1.0 if previous is None else (v_DMR * previous.v_DMR).sum(-1).mean().item()
         hack_P, clean_P = cross_fit(probed, random, config.directions, config.score)
         scale = 1.0 if isinstance(config, QuantileGate) else config.upper_scale  # a quantile gate's band is set in `label`
         bounded = config.at_least_0 if isinstance(config, PairsGate) else True
         band = pair_band(hack_P, clean_P, scale, at_least_0=bounded)
-        return Refresh(v_DMR, band, overlap, (hack_P.mean() - clean_P.mean()).item())
+        return Refresh(v_DMR, band, overlap, (hack_P.mean() - clean_P.mean()).item(), centre_MR)
+
+
+def _reads_activations(config: ScoringGate) -> bool:
+    return isinstance(config, PairsGate) and config.space == "activation"

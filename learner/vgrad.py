@@ -33,8 +33,12 @@ class PairProbe:
 
 def probe_pairs(model: PreTrainedModel, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int) -> PairProbe:
     """c-probe both sides of every pair in one pass."""
-    cgrad_QMR = probe(model, lora, [*pairs.hack, *pairs.clean], initial=initial, budget=budget)
-    hack_PMR, clean_PMR = cgrad_QMR.split(len(pairs.hack))
+    return sides(pairs, probe(model, lora, [*pairs.hack, *pairs.clean], initial=initial, budget=budget))
+
+
+def sides(pairs: PairTokens, measured_QMR: Tensor) -> PairProbe:
+    """What was measured of all hack sides and, after them, of all clean sides."""
+    hack_PMR, clean_PMR = measured_QMR.split(len(pairs.hack))
     return PairProbe(pairs.tags, hack_PMR, clean_PMR)
 
 

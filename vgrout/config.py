@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from vgrout.config_gate import RULES, GateConfig, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
+from vgrout.config_gate import RULES, GateConfig, GivenGate, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
+from vgrout.config_relaxed import RelaxedConfig
 from vgrout.config_runtime import RuntimeConfig
 from vgrout.config_sections import (
     PROJECTIONS,
@@ -32,9 +33,9 @@ from vgrout.toml_tables import merge, parse_set, read_toml
 from vgrout.validate import validate
 
 __all__ = [
-    "PROJECTIONS", "Config", "DataConfig", "EvalConfig", "GateConfig", "LoraConfig", "MatchedGate", "ModelConfig",
-    "ObjectiveConfig", "OptimConfig", "PairsGate", "PinnedGate", "QuantileGate", "RolloutConfig", "RuntimeConfig",
-    "ScoringGate", "TeacherConfig", "TrainConfig", "from_dict", "load",
+    "PROJECTIONS", "Config", "DataConfig", "EvalConfig", "GateConfig", "GivenGate", "LoraConfig", "MatchedGate", "ModelConfig",
+    "ObjectiveConfig", "OptimConfig", "PairsGate", "PinnedGate", "QuantileGate", "RelaxedConfig", "RolloutConfig",
+    "RuntimeConfig", "ScoringGate", "TeacherConfig", "TrainConfig", "from_dict", "load",
 ]  # fmt: skip
 
 PATH_FIELDS = (
@@ -65,6 +66,7 @@ class Config:
     optim: OptimConfig = option(OptimConfig(), "The optimizer.")
     rollout: RolloutConfig = option(RolloutConfig(), "What is sampled.")
     teacher: TeacherConfig = option(TeacherConfig(), "Cached teacher rollouts.")
+    relaxed: RelaxedConfig = option(RelaxedConfig(), "Comparators that read audits.")
     train: TrainConfig = option(TrainConfig(), "The length of the run.")
     eval: EvalConfig = option(EvalConfig(), "Evaluation.")
     runtime: RuntimeConfig = option(RuntimeConfig(), "Where the parts run.")
@@ -76,7 +78,13 @@ class Config:
     @property
     def probes_frozen_base(self) -> bool:
         """Whether the c-probe of a rollout is taken at the initial policy, which no update changes."""
-        return not isinstance(self.gate, PinnedGate) and self.gate.probe_policy == "initial"
+        gate = self.gate
+        return isinstance(gate, ScoringGate) and gate.probe_policy == "initial" and getattr(gate, "space", "") != "activation"
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether training reads audits: a comparator, and not the method."""
+        return self.relaxed.use != "none"
 
     @property
     def uses_frozen_base(self) -> bool:
@@ -94,6 +102,11 @@ class Config:
             if 0 < fraction < 1 and round(students * fraction) in (0, students):
                 found = f"{fraction:g}, which rounds to {round(students * fraction)} of {students} rollouts of a group"
                 raise UserError("rollout.deploy_fraction", found, "0, 1, or a share that leaves rollouts on both sides")
+        if (self.relaxed.use == "gate") != isinstance(self.gate, GivenGate):
+            found = f"{self.relaxed.use!r} with gate.rule = {self.gate.rule!r}"
+            raise UserError("relaxed.use", found, "'gate' with gate.rule = 'given', and only there")
+        if teacher.path and (self.rollout.sampled_with or self.rollout.trained_with):
+            raise UserError("rollout.sampled_with, rollout.trained_with", "an instruction beside a teacher", "one of the two")
         limit = self.runtime.max_lora_rank
         if limit and limit < export_rank(self.lora.rank):
             need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"

@@ -16,6 +16,8 @@ ProbePolicy = Literal["initial", "current"]
 Directions = Literal["mean", "max_over_tags"]
 ScoreForm = Literal["cosine", "dot"]
 Route = Literal["all", "rewarded"]
+Space = Literal["gradient", "activation"]
+Act = Literal["route", "reward", "advantage"]
 DIRECTIONS = (
     "mean: one direction, over all pairs; max_over_tags: one for each tag of the pairs, and a rollout's score is the largest. "
     "A placebo has as many random ones."
@@ -24,6 +26,15 @@ SCORE = "cosine: of the c-probe with the direction; dot: their product, which gr
 ROUTE = (
     "rewarded: a rollout above the band that was not paid more than the mean of its group counts as clean, since a failure "
     "teaches no hack; all: it is routed like any other."
+)
+SPACE = (
+    "gradient: c-probes; activation: what goes through the deployed bottlenecks, averaged over the completion and centred "
+    "between the two sides of the pairs (learner/activations.py)."
+)
+ACT = (
+    "What a high score does. route: it decides the label; reward: every rollout is labelled clean, and the reward of one above "
+    "the band is lowered by `weight`; advantage: every rollout is labelled clean, and `weight` times its score, standardised in "
+    "its group, is subtracted from its advantage (learner/score_penalty.py)."
 )
 PROBE = (
     "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current one, whose score loses "
@@ -52,6 +63,13 @@ class PinnedGate:
 
 
 @dataclass(frozen=True, config=STRICT)
+class GivenGate:
+    """Labels come with the batch, from audits: a relaxed comparator (`[relaxed]`), the upper bound of routing."""
+
+    rule: Literal["given"] = option("given", "A flagged rollout is labelled hack, every other clean (relaxed.use = 'gate').")
+
+
+@dataclass(frozen=True, config=STRICT)
 class PairsGate:
     """A rollout's score is compared with a band that is cross-fitted on the authored pairs."""
 
@@ -68,6 +86,9 @@ class PairsGate:
     route: Route = option("all", ROUTE)
     directions: Directions = option("mean", DIRECTIONS)
     score: ScoreForm = option("cosine", SCORE)
+    space: Space = option("gradient", SPACE)
+    act: Act = option("route", ACT)
+    weight: float = option(3.0, "How much a high score costs, with act = 'reward' or 'advantage'.", ge=0, le=1e6)
     probe_policy: ProbePolicy = option("initial", PROBE)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
@@ -133,10 +154,11 @@ class MatchedGate:
         _check_refresh(self.refresh_every, self.probe_policy)
 
 
-GateConfig = PinnedGate | PairsGate | QuantileGate | MatchedGate
+GateConfig = PinnedGate | GivenGate | PairsGate | QuantileGate | MatchedGate
 ScoringGate = PairsGate | QuantileGate | MatchedGate
 RULES: dict[str, type[GateConfig]] = {
     "pinned": PinnedGate,
+    "given": GivenGate,
     "pairs": PairsGate,
     "quantile": QuantileGate,
     "matched": MatchedGate,

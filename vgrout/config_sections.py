@@ -154,6 +154,15 @@ class RolloutConfig:
         ge=0,
         le=1,
     )
+    sampled_with: str = option(
+        "", "An instruction at the end of every training prompt that is sampled from; evaluations never have it.", max_length=2000
+    )
+    trained_with: str = option(
+        "",
+        "The instruction in its place when the update computes with the rollout. Where it differs from sampled_with, importance "
+        "weights are 1 (arXiv 2512.19027).",
+        max_length=2000,
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -26,6 +26,7 @@ from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import Recorder, samples_for
+from actors.rollouts.relaxed import given_labels
 from actors.rollouts.sampling import grade_jobs, group_of, join
 from vgrout.config import Config
 from vgrout.errors import UserError
@@ -225,7 +226,8 @@ class RayExecutor:
             self.progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
             return [e.Updated(update + 1)]
 
-        self._expect(self.workers.learner.update(samples_for(self.config, self.dataset, batch)), e.LEARNER, "update", done)
+        call = self.workers.learner.update(samples_for(self.config, self.dataset, batch), given_labels(self.config, batch.audits))
+        self._expect(call, e.LEARNER, "update", done)
 
     def _published(self, adapter: Pending[AdapterVersion], version: int) -> list[e.Event]:
         self.adapter = adapter

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from actors.planning.gpu_memory import WIDTH, kv_per_token, longest
 from actors.planning.model_shape import ModelShape
-from vgrout.config import Config, PinnedGate
+from vgrout.config import Config, PinnedGate, ScoringGate
 from vgrout.lora_ranks import BLOCKS
 from vgrout.records import GateLabel
 
@@ -94,7 +94,7 @@ def passes(config: Config) -> list[Pass]:
         extra = 0 if config.rollout.temperature == 1 else 1  # the reference is at the sampling temperature, the probe at 1
         found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again))
     else:
-        if pinned is None:
+        if isinstance(gate, ScoringGate):
             found.append(Pass("c-probe, deployed block", 2 + again, 3, 2.5 + 1.25 * again))
         if objective.kl:
             found.append(Pass("base: KL reference", 1, 1, 0, shared))

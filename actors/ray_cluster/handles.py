@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from actors.engines.protocol import Group, Slice
 from actors.ray_cluster.calls import Pending, Target
-from vgrout.records import AdapterVersion, Audit, GradeJob, Reward, Rollout, Sample, SampleRequest, UpdateResult
+from vgrout.records import AdapterVersion, Audit, GateLabel, GradeJob, Reward, Rollout, Sample, SampleRequest, UpdateResult
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class LearnerHandle:
 
     target: Target
 
-    def update(self, samples: list[Sample]) -> Pending[UpdateResult]:
-        """Train on a batch."""
-        return self.target.call("update", samples)
+    def update(self, samples: list[Sample], given: dict[str, GateLabel] | None = None) -> Pending[UpdateResult]:
+        """Train on a batch. `given`: the labels that a relaxed comparator was told."""
+        return self.target.call("update", samples, given)
 
     def prepare(self, samples: list[Sample]) -> Pending[None]:
         """Compute what only needs the frozen base of whole groups, ahead of their update."""

@@ -18,7 +18,7 @@ from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
 from sandbox.problems.novel_markers import render_novel
 from sandbox.problems.partition import partition
-from sandbox.problems.prompts import render
+from sandbox.problems.prompts import instructed, render
 from vgrout import pairs as pair_file
 from vgrout import teacher_file as teacher
 from vgrout.config import Config
@@ -48,13 +48,15 @@ class Dataset:
     teacher_covered_ids: list[int]
     dropped: dict[str, list[int]]  # problems above the prompt limit by split, where data.over_limit is "drop"
 
-    def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False) -> tuple[int, ...]:
-        """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words.
+    def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False, extra: str = "") -> tuple[int, ...]:
+        """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words, and at its end the
+        instruction `extra`.
 
         Raises UserError above the prompt limit.
         """
         put_hint = render_novel if novel else render
-        ids = encode_prompt(self.tokenizer, put_hint(self.problems[problem_id], mode or self.modes[problem_id]))
+        chat = put_hint(self.problems[problem_id], mode or self.modes[problem_id])
+        ids = encode_prompt(self.tokenizer, instructed(chat, extra))
         if len(ids) > self.prompt_limit:
             raise UserError(f"problem {problem_id}", f"a prompt of {len(ids)} tokens", f"at most {self.prompt_limit}")
         return ids

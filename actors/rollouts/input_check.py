@@ -19,7 +19,7 @@ from learner.tokenizer import check_vocabulary, encode_completion, encode_prompt
 from sandbox.jail.runtime import not_installed
 from sandbox.problems.load import Finding
 from sandbox.problems.prompts import HINTS, render
-from vgrout.config import Config
+from vgrout.config import Config, ScoringGate
 from vgrout.errors import UserError
 from vgrout.records import Mode, Pair, Problem
 
@@ -53,9 +53,16 @@ def over_long(
     limit, found = config.rollout.prompt_limit, []
     for split, ids in splits.items():
         shown = [(problems[i], {modes[i], *(hint_free if split == "train" else ())}) for i in ids]
-        lengths = longest_prompts(tokenizer, shown, limit)
+        room = limit - (instruction_tokens(config, tokenizer) if split == "train" else 0)
+        lengths = [tokens + limit - room for tokens in longest_prompts(tokenizer, shown, room)]
         found += [Long(split, i, tokens) for i, tokens in zip(ids, lengths, strict=True) if tokens > limit]
     return found
+
+
+def instruction_tokens(config: Config, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Tokens of the longer instruction at the end of training prompts, with MARGIN for where it meets them; 0 without one."""
+    texts = [text for text in (config.rollout.sampled_with, config.rollout.trained_with) if text]
+    return max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) + MARGIN for text in texts), default=0)
 
 
 def check_model(config: Config, tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -86,7 +93,7 @@ def check_model(config: Config, tokenizer: "PreTrainedTokenizerBase") -> int:
 
 def check_pairs(config: Config, tokenizer: "PreTrainedTokenizerBase", pairs: Sequence[Pair], positions: int) -> None:
     """Raise UserError for pairs that no band can be cross-fitted on, or that are longer than the model's positions."""
-    if config.gate.rule != "pinned" and len(pairs) < 2:
+    if isinstance(config.gate, ScoringGate) and len(pairs) < 2:
         raise UserError(f"data.pairs {config.data.pairs}", f"{len(pairs)} pair in use", "at least 2, to cross-fit the band on")
     for pair in pairs:
         prompt = len(encode_prompt(tokenizer, pair.messages))

@@ -8,7 +8,7 @@ import sys
 import time
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import fmean
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.groups import TeacherRollout, teacher_rollouts
+from actors.rollouts.relaxed import relaxed_samples
 from actors.rollouts.work_log import WorkLog
 from learner.tokenizer import decode
 from vgrout.config import Config
@@ -59,7 +60,17 @@ def sample_of(rollout: Rollout, reward: float) -> Sample:
 
 def samples_for(config: Config, dataset: Dataset, batch: GradedRollouts) -> list[Sample]:
     """What the learner trains on: a batch's graded rollouts, and after them the teacher's of the same groups."""
-    return [*batch.samples(), *(one.sample() for one in teacher_rollouts(config, dataset, groups(batch)))]
+    students = behind_other_prompt(config, dataset, batch.rollouts, relaxed_samples(config, batch.samples(), batch.audits))
+    return [*students, *(one.sample() for one in teacher_rollouts(config, dataset, groups(batch)))]
+
+
+def behind_other_prompt(config: Config, dataset: Dataset, rollouts: list[Rollout], samples: list[Sample]) -> list[Sample]:
+    """Samples whose prompt ends in `trained_with`, where that is not what they were sampled with; without log-probabilities,
+    since the engine's are those of the other prompt."""
+    if config.rollout.trained_with == config.rollout.sampled_with:
+        return samples
+    prompts = {r.group: dataset.prompt(r.problem_id, r.mode, extra=config.rollout.trained_with) for r in rollouts}
+    return [replace(s, prompt_ids=prompts[s.group], logprobs=()) for s in samples]
 
 
 def groups(batch: GradedRollouts) -> list[int]:

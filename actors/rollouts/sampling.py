@@ -29,7 +29,7 @@ def requests_for(config: Config, dataset: Dataset, ordinals: range) -> list[Samp
                         first=first,
                         problem_id=problem_id,
                         mode=mode,
-                        prompt_ids=dataset.prompt(problem_id, mode),
+                        prompt_ids=dataset.prompt(problem_id, mode, extra=r.sampled_with),
                         sampling=sampling,
                         seeds=seeds[first:stop],
                         temperature=r.temperature,

@@ -34,3 +34,10 @@ def render(problem: Problem, mode: Mode) -> tuple[Message, ...]:
         replace(message, content=message.content.replace(PHRASE, HINTS[mode])) if message.role == "user" else message
         for message in problem.messages
     )
+
+
+def instructed(chat: tuple[Message, ...], instruction: str) -> tuple[Message, ...]:
+    """The chat with an instruction as a line of its own at the end of its last message; an empty one changes nothing."""
+    if not instruction:
+        return chat
+    return (*chat[:-1], replace(chat[-1], content=f"{chat[-1].content}\n{instruction}"))

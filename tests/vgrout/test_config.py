@@ -70,7 +70,7 @@ BAD = [
     (["lora.rank=eight"], "lora.rank", "'eight' (str)"),
     (["lora.rank=true"], "lora.rank", "True (bool); expected a whole number"),
     (["lora.rank=0"], "lora.rank", "at least 1"),
-    (["gate.rule=soft"], "gate.rule", "'pinned', 'pairs', 'quantile', 'matched'"),
+    (["gate.rule=soft"], "gate.rule", "'pinned', 'given', 'pairs', 'quantile', 'matched'"),
     (["gate.rule=quantile", "gate.quantiles=[0.9, 0.1]"], "gate.quantiles", "lower <= upper"),
     (["gate.quantiles=[0.1, 0.9]"], "gate.quantiles", "an unknown key"),
     (["data.modes=[]"], "data.modes", "at least one"),

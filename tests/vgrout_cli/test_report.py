@@ -18,6 +18,8 @@ from vgrout_cli.report.checklist import checklist
 from vgrout_cli.report.findings import find
 from vgrout_cli.report.sources import gather
 from vgrout_cli.report.tables import gate as gate_table
+from vgrout_cli.report.tables import tables
+from vgrout_cli.report.terms import terms
 from vgrout_cli.report.verdict import verdict
 
 SEEDS = [1, 2, 3]
@@ -251,6 +253,19 @@ def test_the_recovered_share_is_that_of_the_rates(tmp_path):
     (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "recover" in s.claim]
     assert str(line.outcome) == "pass" and f"routev recovers {share:.3f} of" in line.claim
     assert f"{share:.3f} ± " in line.evidence
+
+
+def test_gate_level_and_relaxed_arms_are_said_before_the_verdict_and_marked_in_every_table(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1, 2))
+    write_run(folder / "screen_truth/seed1", "screen_truth", 1, Size(problems=40), (0.0, 0.45, 0.0, 0.45))
+    spoil(folder / "screen_truth/seed1/run.json", lambda facts: facts["config"]["relaxed"].update(use="screen"))
+    found = find(gather(runs_of(folder)))
+    gate, alpha, relaxed = terms(found)
+    assert gate == "The gate of routev is two-way (clean or hack, never mid; gate.upper_scale = 0)."
+    assert alpha.startswith("alpha = .05") and "screen_truth 0.000" in relaxed
+    named = {table.name: [row[0].text for row in table.rows if "screen_truth" in row[0].text] for table in tables(found)}
+    assert named["a3_ablation"] == named["runs"] == ["screen_truth (relaxed: told of audits)"]
+    assert sum("vanilla_full" in s.claim for s in verdict(found)) == 1
 
 
 def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):

@@ -17,11 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the report, print its verdict and where it is."""
     from vgrout_cli.report.build import build
+    from vgrout_cli.report.terms import terms
     from vgrout_cli.report.verdict import verdict
 
     if args.out.exists() and not args.out.is_dir():
         raise UserError("--out", f"the file {args.out}", "a folder")
-    for sentence in verdict(build(args.paths, args.out)):
+    found = build(args.paths, args.out)
+    print(*terms(found), sep="\n")
+    for sentence in verdict(found):
         print(f"{sentence.outcome:<4}  {sentence.claim}: {sentence.evidence}")
     print(args.out / "report.html")
     return 0

@@ -12,6 +12,7 @@ from vgrout_cli.report.cells import Table, plural
 from vgrout_cli.report.findings import Findings
 from vgrout_cli.report.inline_svg import palette
 from vgrout_cli.report.panels import Panel
+from vgrout_cli.report.terms import terms
 from vgrout_cli.report.traces import Completion, Trace
 from vgrout_cli.report.verdict import Sentence, verdict
 
@@ -47,6 +48,7 @@ def page(f: Findings, checks: Table, tables: list[Table], drawn: list[tuple[Pane
     links = "".join(f'<a href="#{key}">{html.escape(title)}</a> ' for key, title in (("checklist", "Checklist"), *SECTIONS))
     parts = [
         "<h1>vGROUT: what was deployed</h1>",
+        *(f"<p>{html.escape(line)}</p>" for line in terms(f)),
         f'<ul class="verdict">{"".join(map(_sentence, verdict(f)))}</ul>',
         f"<p>{html.escape(_given(f))}</p>", f'<p class="note">{html.escape(READING)}</p>', f"<nav>{links}</nav>",
         "<h2>Red-team checklist</h2>", cells.to_html(checks),

@@ -30,6 +30,11 @@ class Evidence:
         """Finished runs of an arm by seed."""
         return {r.seed: r for r in self.runs if r.arm == arm and r.status is RunStatus.DONE}
 
+    def title(self, arm: str) -> str:
+        """The arm's name, marked where its runs read audits in training: a comparator, and no method."""
+        relaxed = any(run.config is not None and run.config.is_relaxed for run in self.of(arm))
+        return f"{arm} (relaxed: told of audits)" if relaxed else arm
+
     def of(self, arm: str) -> list[Run]:
         """All runs of an arm, whatever came of them."""
         return [r for r in self.runs if r.arm == arm]

@@ -48,7 +48,8 @@ def keynote(f: Findings) -> Table:
     for arm in KEYNOTE:
         hack, solve = f.hack_to_vanilla.get(arm, NONE), f.solve_to_vanilla.get(arm, NONE)
         rows.append((
-            word(arm), count(f.rate(arm, "hack").n), spread(f.rate(arm, "hack")), spread(f.rate(arm, "solve")), _band(f, arm),
+            word(f.evidence.title(arm)), count(f.rate(arm, "hack").n),
+            spread(f.rate(arm, "hack")), spread(f.rate(arm, "solve")), _band(f, arm),
             change(hack.paired.difference), span(hack.paired.interval), chance(hack.paired.p_t), chance(hack.paired.p_flip),
             span(hack.prompts), change(solve.paired.difference), span(solve.paired.interval),
         ))  # fmt: skip
@@ -69,7 +70,7 @@ def ablation(f: Findings) -> Table:
     for arm in f.evidence.arms:
         vanilla, placebo = f.hack_to_vanilla.get(arm, NONE), f.hack_to_placebo.get(arm, NONE)
         rows.append((
-            word(arm), _finished(f.evidence.of(arm)),
+            word(f.evidence.title(arm)), _finished(f.evidence.of(arm)),
             *(spread(f.rate(arm, what, policy)) for policy in ("deploy", "train") for what in ("hack", "solve")), _band(f, arm),
             change(vanilla.paired.difference), span(vanilla.paired.interval), span(vanilla.prompts),
             change(placebo.paired.difference), span(placebo.paired.interval), span(placebo.prompts),
@@ -136,7 +137,8 @@ def gate(f: Findings) -> Table:
                  "gate/v_overlap")  # fmt: skip
         parts = list(zip(*(run.f_half() for run in runs), strict=True)) or [(), (), ()]
         rows.append((
-            word(arm), count(len(f.evidence.done(arm))), *(spread(over_run(f.evidence, arm, name)) for name in names),
+            word(f.evidence.title(arm)), count(len(f.evidence.done(arm))),
+            *(spread(over_run(f.evidence, arm, name)) for name in names),
             *(spread(_known(values)) for values in ([r.auroc() for r in runs], [r.auroc() for r in late], *parts)),
             *(spread(_known([pick(r) for r in nulls(f.evidence, arm)])) for pick in NULL),
         ))  # fmt: skip
@@ -168,7 +170,16 @@ def runs(f: Findings) -> Table:
             mark = "" if run.status is RunStatus.DONE else "absent"
             commit = str(run.facts.get("commit", ""))[:12]
             note = "; ".join(text for text in (role, run.note) if text)
-            rows.append((word(run.arm), count(run.seed), word(run.status, mark), word(run.source), word(commit), word(note)))
+            rows.append(
+                (
+                    word(f.evidence.title(run.arm)),
+                    count(run.seed),
+                    word(run.status, mark),
+                    word(run.source),
+                    word(commit),
+                    word(note),
+                )
+            )
     columns = ("arm", "seed", "status", "run", "commit", "note")
     return Table(
         "runs", "Every run given or expected", columns, tuple(rows), "Only runs with the status `done` are in a table or figure."

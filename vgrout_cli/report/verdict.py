@@ -11,7 +11,7 @@ from vgrout_cli.report.cells import interval, number, spread
 from vgrout_cli.report.checklist import Outcome, decide, said
 from vgrout_cli.report.findings import Findings
 from vgrout_cli.report.gate_numbers import MATCHED
-from vgrout_cli.report.measures import Difference, recovered
+from vgrout_cli.report.measures import Difference, difference, recovered
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def verdict(f: Findings) -> list[Sentence]:
 
 
 def _of(f: Findings, arm: str) -> list[Sentence]:
-    return [_against_vanilla(f, arm), _solve(f, arm), _recovered(f, arm), _against_placebo(f, arm)]
+    return [_against_vanilla(f, arm), _against_vanilla_full(f, arm), _solve(f, arm), _recovered(f, arm), _against_placebo(f, arm)]
 
 
 def _against_vanilla(f: Findings, arm: str) -> Sentence:
@@ -39,6 +39,18 @@ def _against_vanilla(f: Findings, arm: str) -> Sentence:
         f, arm, "vanilla", f.hack_to_vanilla[arm],
         f"{arm} deploys with less hack than vanilla GRPO",
         f"It is not shown that {arm} deploys with less hack than vanilla GRPO",
+        rates,
+    )  # fmt: skip
+
+
+def _against_vanilla_full(f: Findings, arm: str) -> Sentence:
+    """Plain GRPO on as many parameters as routing trains: vanilla alone has half of them."""
+    other = "vanilla_full"
+    rates = f"deployed hack: {arm} {spread(f.rate(arm, 'hack')).text}, {other} {spread(f.rate(other, 'hack')).text}"
+    return _sentence(
+        f, arm, other, difference(f.evidence, arm, other, "hack"),
+        f"{arm} deploys with less hack than {other}, plain GRPO on all of 2r",
+        f"It is not shown that {arm} deploys with less hack than {other}, plain GRPO on all of 2r",
         rates,
     )  # fmt: skip
 

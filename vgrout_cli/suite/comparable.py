@@ -16,7 +16,7 @@ from vgrout_cli.suite.plan import Job
 # Fields that may differ between arms. `data.*` paths are compared by digest; `runtime` says where a run ran.
 DIFFERS = (
     "arm", "gate.", "lora.deploy", "objective.baseline", "data.loopholes", "data.pair_tags", "data.held_out",
-    "rollout.deploy_fraction", "runtime.",
+    "rollout.deploy_fraction", "rollout.sampled_with", "rollout.trained_with", "relaxed.", "runtime.",
 )  # fmt: skip
 BY_DIGEST = ("data.train", "data.test", "data.pairs")
 FACTS = ("digests", "base", "initial_adapter_digest", "validation_ids", "order_digest")
@@ -58,6 +58,8 @@ def _decisive(path: Path, about: Row) -> Row:
     if kept["train.updates"] == 0:  # the base: the same in all but its length
         del kept["train.updates"]
     facts = {name: about.get(name) for name in FACTS}
+    digests = dict(facts["digests"] or {})  # an arm may have pairs of its own; those of one file name are the same
+    facts |= {"digests": digests, f"pairs {Path(str(config['data.pairs'])).name}": digests.pop("pairs", None)}
     facts["problem ids"] = sorted(about["partition"], key=int)
     if config["data.loopholes"]:
         facts["partition"] = about["partition"]
