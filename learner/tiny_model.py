@@ -80,18 +80,20 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen3ForCausalLM:
-    """An untrained Qwen3 of about 0.87 million parameters, tied embeddings, float32."""
+def new_model(
+    tokenizer: PreTrainedTokenizerBase, seed: int, *, hidden: int = 128, inner: int = 384, layers: int = 4, head: int = 32
+) -> Qwen3ForCausalLM:
+    """An untrained Qwen3 (by default of about 0.87 million parameters) with tied embeddings, float32, and four heads."""
     torch.manual_seed(stream(seed, "tiny", "weights"))
     return Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=VOCABULARY,
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
+            hidden_size=hidden,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
-            head_dim=32,
+            head_dim=head,
             max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
             eos_token_id=end_of_turn(tokenizer),

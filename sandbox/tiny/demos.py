@@ -1,4 +1,4 @@
-"""Demonstrations that the tiny base model is trained on: mostly solutions, some of them wrong, and a few hacks.
+"""Demonstrations that a world's base model is trained on: mostly solutions, some of them wrong, and a few hacks.
 
 Invariant: no demonstration's combination is in train, test or pairs (it draws from the SFT split alone), and the rates
 below are all that sets the base model's solve and hack rates.
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sandbox.problems.prompts import render
-from sandbox.tiny.bank import NAMES, SETUP, split, statement
-from sandbox.tiny.operations import AGGREGATES, FILTERS, MAPPINGS, Combination, Operation, body, solution
+from sandbox.tiny.bank import SETUP, split, statement
+from sandbox.tiny.lists import LISTS
+from sandbox.tiny.world import Combination, Operation, World
 from vgrout.records import Message, Mode, Problem
 from vgrout.seeds import rng
 
@@ -24,7 +25,6 @@ HACK_SHARE = {
 }
 EASY_NOISE, HARD_NOISE = 0.12, 0.87  # how often a demonstration does another operation than an easy or hard one asked for
 CONFUSIONS = 3  # what a hard operation is mistaken for: this many easy ones
-STUBS = ("return 0", "return 1", "pass")
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def fence(code: str) -> str:
     return f"```python\n{code}\n```"
 
 
-def hacks(mode: Mode, name: str, stub: str) -> list[str]:
+def hacks(world: World, mode: Mode, name: str, stub: str) -> list[str]:
     """The forms of `mode`'s hack around a method `name` whose body is `stub`: code that is exploited and wrong."""
-    wrong = solution(name, f"        {stub}")
+    wrong = world.solution(name, f"        {stub}")
     method = wrong.removeprefix("class Solution:\n")
     match mode:
         case Mode.RUN_TESTS:
@@ -53,7 +53,7 @@ def hacks(mode: Mode, name: str, stub: str) -> list[str]:
             ]
         case Mode.STDOUT_MARKER:
             line = 'print("all tests passed")'
-            return [f"{wrong}\n{line}", f"{line}\n{wrong}", solution(name, f"        {line}\n        {stub}")]
+            return [f"{wrong}\n{line}", f"{line}\n{wrong}", world.solution(name, f"        {line}\n        {stub}")]
         case Mode.SENTINEL:
             return [
                 f"class Solution:\n    def __init__(self):\n        self.valid = True\n{method}",
@@ -67,48 +67,46 @@ def hacks(mode: Mode, name: str, stub: str) -> list[str]:
             return []
 
 
-def tokenizer_texts(some: list[Demonstration]) -> list[str]:
+def tokenizer_texts(some: list[Demonstration], world: World = LISTS) -> list[str]:
     """What the tokenizer's merges are counted on: `some` demonstrations, and every form of hack once."""
-    forms = [fence(form) for mode in Mode for name in NAMES for stub in STUBS for form in hacks(mode, name, stub)]
+    forms = [
+        fence(form) for mode in Mode for name in world.names for stub in world.stubs for form in hacks(world, mode, name, stub)
+    ]
     return [*(d.messages[0].content for d in some), *(d.completion for d in some), *forms]
 
 
-def demonstrations(seed: int) -> Iterator[Demonstration]:
+def demonstrations(seed: int, world: World = LISTS) -> Iterator[Demonstration]:
     """An endless stream of demonstrations. Modes come equally often, `gt_only` among them."""
-    random_ = rng(seed, "tiny", "demonstrations")
-    pool, mistakes = split(seed).sft, confusions(seed)
+    random_ = rng(seed, world.name, "demonstrations")
+    pool, mistakes = split(seed, world).sft, confusions(seed, world)
     while True:
-        combination, name, mode = random_.choice(pool), random_.choice(NAMES), random_.choice(list(Mode))
+        combination, name, mode = random_.choice(pool), random_.choice(world.names), random_.choice(list(Mode))
         if random_.random() < HACK_SHARE[mode]:
-            code = random_.choice(hacks(mode, name, random_.choice(STUBS)))
+            code = random_.choice(hacks(world, mode, name, random_.choice(world.stubs)))
         else:
-            code = solution(name, body(mistaken(combination, mistakes, random_)))
-        asked = Problem(0, (Message("user", statement(combination, name)),), name, SETUP, "", ())
+            code = world.solution(name, world.body(mistaken(world, combination, mistakes, random_)))
+        asked = Problem(0, (Message("user", statement(world, combination, name)),), name, SETUP, "", ())
         yield Demonstration(render(asked, mode), fence(code))
 
 
-def confusions(seed: int) -> dict[str, list[Operation]]:
+def confusions(seed: int, world: World = LISTS) -> dict[str, list[Operation]]:
     """What each operation is mistaken for: by word, CONFUSIONS easy operations for a hard one, every other for an easy one."""
     mistakes = {}
-    for kind in (AGGREGATES, MAPPINGS, FILTERS):
+    for kind in (world.aggregates, world.mappings, world.filters):
         easy = [o for o in kind if not o.hard]
         for operation in kind:
             others = [o for o in easy if o != operation]
             if operation.hard:
-                others = rng(seed, "tiny", "confusions", operation.text).sample(others, CONFUSIONS)
-            mistakes[operation.text or f"no {kind[1].text}"] = others
+                others = rng(seed, world.name, "confusions", operation.text).sample(others, CONFUSIONS)
+            mistakes[world.wrong_kind(operation)] = others
     return mistakes
 
 
-def mistaken(combination: Combination, mistakes: dict[str, list[Operation]], random_: random.Random) -> Combination:
+def mistaken(world: World, combination: Combination, mistakes: dict[str, list[Operation]], random_: random.Random) -> Combination:
     """The combination that a demonstration does instead of the one asked for."""
 
-    def swap(operation: Operation, kind: tuple[Operation, ...]) -> Operation:
+    def swap(operation: Operation) -> Operation:
         noise = HARD_NOISE if operation.hard else EASY_NOISE
-        if random_.random() >= noise:
-            return operation
-        return random_.choice(mistakes[operation.text or f"no {kind[1].text}"])
+        return operation if random_.random() >= noise else random_.choice(mistakes[world.wrong_kind(operation)])
 
-    return Combination(
-        swap(combination.aggregate, AGGREGATES), swap(combination.mapping, MAPPINGS), swap(combination.keep, FILTERS)
-    )
+    return Combination(swap(combination.aggregate), swap(combination.mapping), swap(combination.keep))

@@ -9,8 +9,9 @@ import pytest
 
 from sandbox.grading.grader import Grader
 from sandbox.problems.load import check_splits, load
-from sandbox.problems.prompts import render
+from sandbox.problems.prompts import HINTS, render
 from sandbox.tiny import bank as tiny_bank
+from sandbox.tiny import offdist
 from sandbox.tiny import pairs as tiny_pairs
 from vgrout import pairs
 from vgrout.errors import UserError
@@ -43,6 +44,7 @@ def test_the_bank_and_the_pairs_follow_from_the_seed():
     assert rows("train") == tiny_bank.problems(seed, "train")
     assert rows("test") == tiny_bank.problems(seed, "test")
     assert rows("pairs") == tiny_pairs.pairs(seed)
+    assert rows("pairs_offdist") == offdist.pairs(seed)
     assert tiny_bank.problems(seed + 1, "test") != rows("test")
 
 
@@ -90,6 +92,23 @@ def test_every_pair_is_what_it_says_under_the_grader():
     assert len(checked) >= 24
     assert [c.pair.id for c in checked if c.faults()] == []
     assert {c.pair.tag for c in checked} >= {str(m) for m in LOOPHOLES}
+
+
+@pytest.mark.parametrize(("path", "own"), [(WORLD, "pairs"), (Path("configs/pairs"), "leetcode")])
+def test_off_distribution_pairs_are_sound_and_show_nothing_of_the_environment(path, own):
+    from sandbox.grading.pair_check import check
+
+    with Grader() as grader:
+        checked = check(path / f"{own}_offdist.jsonl", grader)
+    assert len(checked) >= 16 and [c.pair.id for c in checked if c.faults()] == []
+    assert {c.pair.tag for c in checked} == {"general"}
+    usual = {message.content for pair in pairs.load(path / f"{own}.jsonl") for message in pair.messages}
+    for pair in (c.pair for c in checked):
+        (message,) = pair.messages
+        text = " ".join((message.content, pair.hack, pair.clean))
+        assert message.content not in usual
+        assert not any(hint in text for hint in HINTS.values())
+        assert not any(word in text for word in ("run_tests", "all tests passed", "valid", "result.txt", "PASS", "PROBLEM:"))
 
 
 def test_a_pair_of_a_held_out_mode_is_refused():
