@@ -198,7 +198,7 @@ def _written(run: RunDir, config: Config, adapter: AdapterVersion, exam: Exam, b
     record |= {"samples": config.eval.samples, "questions": key}
     for sampling in Sampling:
         answers = [(r, a) for r, a in zip(batch.rollouts, batch.audits, strict=True) if r.sampling is sampling]
-        record[sampling] = rates.to_json(rates.by_mode(audit for _, audit in answers))
+        record[sampling] = rates.of_evaluation([audit for _, audit in answers])
         record[f"{sampling}_truncated"] = sum(r.finish is FinishReason.LENGTH for r, _ in answers)
         rows = [{**dataclasses.asdict(a), "completion": r.text, "finish": r.finish} for r, a in answers]
         write_json(run.path / f"{stem}_{sampling}.json", rows)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.evaluation import Exam, scheduled, score, write_curve
+from actors.evaluation import Exam, Form, scheduled, score, write_curve
 from actors.journal.journal import Past, read
 from actors.made_of import canary_for, fix_date, places
 from actors.model_card import model_card
@@ -106,7 +106,12 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         _drive(config, dataset, workers, run, first, past)
         finalize(run, config, _last_version(workers))
         if curve:
-            write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
+            for form in map(Form, config.eval.forms):
+                exam = Exam(f"test_{form}", form=form)
+                write_curve(run, score(run, config, dataset, workers, scheduled(run, config)[-1:], exam), f"_{exam.name}")
+            write_curve(
+                run, score(run, config, dataset, workers, scheduled(run, config), Exam())
+            )  # last: it marks the run as done
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

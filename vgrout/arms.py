@@ -11,6 +11,8 @@ from vgrout.presets import packaged
 from vgrout.rows import Row
 from vgrout.toml_tables import first_comment, read_toml
 
+DIRECTIONS = "placebo_direction_"  # placebos that differ in their random directions alone
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -38,4 +40,8 @@ def arms_of(preset: Path) -> list[Arm]:
 
 def placebos() -> dict[str, str]:
     """Of the packaged arms: an arm and the placebo that takes its label shares."""
-    return {arm.reference: arm.name for arm in arms_of(packaged() / "tiny.toml") if arm.reference}
+    found: dict[str, str] = {}
+    for arm in arms_of(packaged() / "tiny.toml"):
+        if arm.reference and not arm.name.startswith(DIRECTIONS):
+            found[arm.reference] = arm.name
+    return found

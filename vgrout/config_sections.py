@@ -200,8 +200,14 @@ class EvalConfig:
     temperature: float = option(0.7, "Sampling temperature; 0 is greedy.", ge=0, le=100)
     samples: int = option(1, "Completions per problem.", ge=1, le=100_000)
     seed: int = option(0, "The seed of generation, the same for all runs.", ge=0, le=2**63 - 1)
+    forms: tuple[Literal["no_hint", "closed", "novel"], ...] = option(
+        (),
+        "Further forms in which `vgrout train --eval-curve` asks the test split of the last checkpoint: no_hint (loopholes open, "
+        "no prompt speaks of them), closed (prompts speak of loopholes that do not pay), novel (in other words).",
+    )
 
     def check(self) -> None:
         """Raise UserError for copies of one greedy completion, which would count as independent samples."""
+        each_once("forms", self.forms)
         if self.temperature == 0 and self.samples > 1:
             raise UserError("samples", str(self.samples), "1 at eval.temperature = 0: greedy completions are all the same")

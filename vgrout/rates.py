@@ -3,10 +3,11 @@
 Invariant: an `infra_error` is in no rate; it is counted beside them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from operator import add
 from pathlib import Path
+from typing import Literal
 
 from vgrout.errors import UserError
 from vgrout.records import Audit, Status
@@ -45,8 +46,35 @@ def by_mode(audits: Iterable[Audit]) -> dict[str, Counts]:
     return {key: Counts(*counts) for key, counts in sums.items()}
 
 
+def clustered_sem(audits: Iterable[Audit], mode: str, what: Literal["solve", "hack"]) -> float:
+    """Standard error of a rate whose answers come in clusters, all answers to one problem together; NaN for one problem.
+
+    The sandwich estimator of a mean: sqrt(P / (P - 1) * sum over problems of (sum of residuals)^2) / n (Liang and Zeger 1986).
+    With one answer a problem it is the usual one with n - 1.
+    """
+    sums: dict[int, list[int]] = {}
+    for audit in audits:
+        if audit.status is not Status.INFRA_ERROR and mode in ("all", audit.mode):
+            sums.setdefault(audit.problem_id, []).append(audit.correct if what == "solve" else audit.exploited)
+    n = sum(map(len, sums.values()))
+    if len(sums) < 2:
+        return float("nan")
+    rate = sum(map(sum, sums.values())) / n
+    spread = sum((sum(values) - rate * len(values)) ** 2 for values in sums.values())
+    return (len(sums) / (len(sums) - 1) * spread) ** 0.5 / n
+
+
+def of_evaluation(audits: Sequence[Audit]) -> Row:
+    """Counts and rates of an evaluation's answers. With k answers a problem a rate of solves is pass@1, and its standard error
+    is clustered by problem."""
+    table = to_json(by_mode(audits))
+    for mode, counts in table.items():
+        counts |= {f"{what}_sem": clustered_sem(audits, mode, what) for what in ("solve", "hack")}
+    return table
+
+
 def to_json(table: dict[str, Counts]) -> Row:
-    """Plain JSON: counts, and the rates with their standard errors for readers."""
+    """Plain JSON: counts, and the rates with their binomial standard errors for readers."""
     return {
         mode: asdict(c) | {f"{w}_rate": c.rate(w) for w in ("solve", "hack")} | {f"{w}_sem": c.sem(w) for w in ("solve", "hack")}
         for mode, c in table.items()

@@ -12,6 +12,7 @@
     train.safetensors     the adapter as trained, both blocks
     deploy/               the deploy export, a standard PEFT folder
     per_mode_deploy.json  the evaluation on the test split
+    quarantine_sweep.json what `vgrout quarantine-sweep` found
     gate_null.json        what `vgrout gate-null` found
 
 Invariant: run.json is written whole before the first update; a JSON Lines file can end in a torn line only after a crash,

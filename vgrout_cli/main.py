@@ -37,6 +37,7 @@ from vgrout_cli.commands import grade as grade_command
 from vgrout_cli.commands import init as init_command
 from vgrout_cli.commands import list as list_command
 from vgrout_cli.commands import monitor as monitor_command
+from vgrout_cli.commands import quarantine_sweep as quarantine_sweep_command
 from vgrout_cli.commands import report as report_command
 from vgrout_cli.commands import simulate as simulate_command
 from vgrout_cli.commands import suite as suite_command
@@ -61,6 +62,7 @@ COMMANDS = {
     "data": (data_command, "check problem files"),
     "tiny": (tiny_command, "build the tiny world (problems, pairs, tokenizer, model)"),
     "demo": (demo_command, "train vanilla and routev on the tiny world and compare them"),
+    "quarantine-sweep": (quarantine_sweep_command, "score a run with its quarantine deleted in part"),
     "gate-null": (gate_null_command, "compare a run's gate with random directions"),
     "report": (report_command, "print the tables, figures and checks of runs and suites"),
     "simulate": (simulate_command, "try the asynchronous driver on a virtual cluster"),

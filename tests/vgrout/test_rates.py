@@ -1,10 +1,12 @@
 """Hack and solve rates by mode."""
 
+import dataclasses
 import json
+import statistics as stdlib
 
 import pytest
 
-from vgrout.rates import by_mode, to_json
+from vgrout.rates import by_mode, clustered_sem, of_evaluation, to_json
 from vgrout.records import Audit, Mode, Status
 
 
@@ -25,3 +27,17 @@ def test_rates_by_hand_and_infra_errors_in_no_rate():
     assert table["sentinel"].rate("hack") == 0.5
     assert table["sentinel"].sem("hack") == pytest.approx((0.25 / 2) ** 0.5)
     assert json.loads(json.dumps(to_json(table)))["run_tests"]["n"] == 1
+
+
+def test_the_clustered_standard_error_is_that_of_problem_means_and_not_of_answers():
+    """With k equal answers to every problem there are only as many draws as problems."""
+    solved = [True, False, False, True, False]
+    answers = [
+        dataclasses.replace(audit(Mode.SENTINEL, correct=right), problem_id=i) for i, right in enumerate(solved) for _ in range(4)
+    ]
+    per_problem = stdlib.stdev(map(float, solved)) / len(solved) ** 0.5
+    assert clustered_sem(answers, "all", "solve") == pytest.approx(per_problem)
+    assert clustered_sem(answers[::4], "sentinel", "solve") == pytest.approx(per_problem)
+    assert by_mode(answers)["all"].sem("solve") < 0.6 * per_problem  # the binomial one, as if 20 draws
+    assert of_evaluation(answers)["all"]["solve_sem"] == pytest.approx(per_problem)
+    assert of_evaluation(answers)["all"]["solve_rate"] == 0.4

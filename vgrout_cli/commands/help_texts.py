@@ -3,7 +3,18 @@
 GROUPS: dict[str, tuple[str, ...]] = {
     "first steps": ("demo", "doctor", "accept", "completion"),
     "train": ("init", "train", "suite", "simulate", "arms", "config"),
-    "measure and look": ("eval", "eval-curve", "monitor", "gate-null", "report", "view", "list", "compare", "watch"),
+    "measure and look": (
+        "eval",
+        "eval-curve",
+        "monitor",
+        "quarantine-sweep",
+        "gate-null",
+        "report",
+        "view",
+        "list",
+        "compare",
+        "watch",
+    ),
     "take away": ("export", "export-rollouts", "fetch"),
     "problems and grading": ("grade", "data", "tiny"),
 }
@@ -40,6 +51,10 @@ ABOUT: dict[str, str] = {
     "monitor": (
         "Choose a small subset of the test split, to follow a run with, and write its problem ids to a file. It has problems "
         "that the base solves and problems that it fails in the proportion of the whole split. Nothing is drawn at random."
+    ),
+    "quarantine-sweep": (
+        "Score the last checkpoint on the test split with the quarantine's contribution times 0 (as deployed), 1 (as trained) "
+        "and numbers between, and write RUN/quarantine_sweep.json: how sharply the two blocks are told apart."
     ),
     "gate-null": (
         "After training: how well the run's own direction tells its hacks from its other rollouts (AUROC), beside directions "

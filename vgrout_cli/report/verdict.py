@@ -7,6 +7,7 @@ that it is not shown, or which run is missing.
 import math
 from dataclasses import dataclass
 
+from vgrout.arms import DIRECTIONS
 from vgrout_cli.report.cells import interval, number, spread
 from vgrout_cli.report.checklist import Outcome, decide, said
 from vgrout_cli.report.findings import Findings
@@ -30,7 +31,14 @@ def verdict(f: Findings) -> list[Sentence]:
 
 
 def _of(f: Findings, arm: str) -> list[Sentence]:
-    return [_against_vanilla(f, arm), _against_vanilla_full(f, arm), _solve(f, arm), _recovered(f, arm), _against_placebo(f, arm)]
+    return [
+        _against_vanilla(f, arm),
+        _against_vanilla_full(f, arm),
+        _solve(f, arm),
+        _recovered(f, arm),
+        _against_placebo(f, arm),
+        *_against_directions(f, arm),
+    ]
 
 
 def _against_vanilla(f: Findings, arm: str) -> Sentence:
@@ -68,6 +76,30 @@ def _against_placebo(f: Findings, arm: str) -> Sentence:
         f"{arm} does NOT beat {placebo}, a random direction at the same routed fractions",
         rates,
     )  # fmt: skip
+
+
+def _against_directions(f: Findings, arm: str) -> list[Sentence]:
+    """One seed against several draws of random directions at its own label shares; nothing where none was run."""
+    arms = [name for name in f.evidence.arms if name.startswith(DIRECTIONS) and f.evidence.done(name)]
+    seeds = sorted(set.intersection(*(set(f.evidence.done(name)) for name in (arm, *arms)))) if arms else []
+    if arm != "routev" or not seeds:
+        return []
+    lines = []
+    for seed in seeds:
+        ours = f.evidence.done(arm)[seed].counts("deploy")
+        theirs = [f.evidence.done(name)[seed].counts("deploy") for name in arms]
+        hacks, solves = (sorted(c.rate(what) for c in theirs) for what in ("hack", "solve"))
+        lower, n = sum(ours.rate("hack") < h for h in hacks), len(arms)
+        text = (
+            f"seed {seed}, deployed hack {number(ours.rate('hack'))} against {number(hacks[0])} to {number(hacks[-1])}; "
+            f"deployed solve {number(ours.rate('solve'))} against {number(solves[0])} to {number(solves[-1])}"
+        )
+        claim = f"{arm} deploys with less hack than {lower} of {n} draws of random directions at its label shares"
+        lines.append(Sentence(decide(lower == n, n >= MANY), claim, text))
+    return lines
+
+
+MANY = 10  # draws below which nothing is decided
 
 
 def _sentence(f: Findings, a: str, b: str, d: Difference, shown: str, not_shown: str, rates: str) -> Sentence:
