@@ -63,15 +63,16 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
     here = {"data.pairs": file_sha256(Path(config.data.pairs)), **base_here(config)}
     ingredients.check(run, here, "gate-null", False, places(config, here))
     pairs = pair_file.load(Path(config.data.pairs), held_out=config.data.held_out, tags=config.data.pair_tags)
-    learner = Learner(config, pairs)
+    learner, share = Learner(config, pairs), config.probes_completions
     model, lora, budget = learner.model, learner.lora, config.train.micro_tokens
     real_G, random_DG = torch.empty(len(rows)), torch.empty(draws, len(rows))
     for version in [0] if initial else sorted({row["update"] for row in rows}):
         if not initial:
             learner.restore(*run.read_checkpoint(version))
         mine = [i for i, row in enumerate(rows) if initial or row["update"] == version]
-        v_DMR = directions(probe_pairs(model, lora, learner.router.pairs, initial=initial, budget=budget), gate.directions)
-        cgrad_GMR = probe(model, lora, [Probed.of(rows[i]) for i in mine], initial=initial, budget=budget)
+        probed = probe_pairs(model, lora, learner.router.pairs, initial=initial, budget=budget, share=share)
+        v_DMR = directions(probed, gate.directions)
+        cgrad_GMR = probe(model, lora, [Probed.of(rows[i]) for i in mine], initial=initial, budget=budget, share=share)
         real_G[mine] = score(cgrad_GMR, v_DMR, gate.score)
         for draw in range(draws):
             random_DMR = haar(len(v_DMR), len(lora.modules), lora.rank, stream(config.seed, "gate null", draw))

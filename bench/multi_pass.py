@@ -26,6 +26,7 @@ class Switch:
     adapter: bool = True
     gates_GR: list[Tensor] | None = None
     initial: bool = False
+    probed_GT: Tensor | None = None  # where the gates act; None: at every token
 
 
 class PlainLinear(nn.Module):
@@ -51,7 +52,10 @@ class PlainLinear(nn.Module):
                 y = y + self.block(x, slice(0, r)).to(y.dtype)
             a, b = (self.a0, self.b0) if switch.initial else (self.a.detach(), self.b.detach())
             h = F.linear(x.detach(), a[:r])
-            return y + F.linear((switch.gates_GR[self.index] - 1.0)[:, None, :] * h, b[:, :r]).to(y.dtype)
+            moved_GTR = (switch.gates_GR[self.index] - 1.0)[:, None, :] * h
+            if switch.probed_GT is not None:
+                moved_GTR = moved_GTR * switch.probed_GT[..., None]
+            return y + F.linear(moved_GTR, b[:, :r]).to(y.dtype)
         if not switch.adapter:
             return y
         assert switch.m_G is not None and switch.d_G is not None
@@ -77,11 +81,12 @@ class MultiPass:
         self.switch.adapter, self.switch.m_G, self.switch.d_G = adapter, torch.tensor(m_G), torch.tensor(d_G)
         return logprobs_GT(self.model, collate(samples, "cpu"), temperature)
 
-    def cprobe(self, samples: list[Sample], *, initial: bool) -> Tensor:
-        """cgrad_GMR."""
+    def cprobe(self, samples: list[Sample], *, initial: bool, completions: bool = False) -> Tensor:
+        """cgrad_GMR; `completions`: of gates that act at the completion's tokens alone."""
         gates = [torch.ones(len(samples), self.rank, requires_grad=True) for _ in self.modules]
         self.switch.gates_GR, self.switch.initial = gates, initial
         batch = collate(samples, "cpu")
+        self.switch.probed_GT = batch.completion_GT if completions else None
         mean_nll_G = -logprobs_GT(self.model, batch).sum(1) / batch.lengths_G
         self.switch.gates_GR = None
         return torch.stack(torch.autograd.grad(mean_nll_G.sum(), gates), dim=1)

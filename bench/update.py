@@ -43,6 +43,7 @@ SHARES = (0, 25, 50, 100)  # percent of hacks
 BARS = {"routev, 0% hack": 1.15, "routev, 50% hack": 1.5, "routev, 100% hack": 1.6}  # over vanilla
 FLOOR_BAR = 2.5
 AHEAD = "ahead of a routed update"
+COMPLETIONS = ", probed at completions"
 
 
 def rollouts(groups: int, count: int, seed: int = 0) -> list[Sample]:
@@ -169,23 +170,28 @@ def measure(rounds: int, short: bool) -> list[Series]:
     threads = min(2, len(os.sched_getaffinity(0)))
     samples = rollouts(2, 2) if short else rollouts(12, 8)
     authored = pairs.load(ROOT / "configs/tiny/pairs.jsonl")[: 4 if short else None]
+    chosen = {"vanilla": (), "routev": (), "absorb": (), "routev" + COMPLETIONS: ("gate.probe_positions=completion",)}
     config = {
-        arm: load(ROOT / "configs/tiny.toml", arm=arm, sets=[f"runtime.learner_threads={threads}"])
-        for arm in ("vanilla", "routev", "absorb")
+        name: load(ROOT / "configs/tiny.toml", arm=name.split(",")[0], sets=[f"runtime.learner_threads={threads}", *sets])
+        for name, sets in chosen.items()
     }
-    ours = {arm: Labelled(c, authored, samples) for arm, c in config.items()}
-    routed = ours["routev"]
-    routed.update([GateLabel.HACK] * len(samples))  # so that the quarantine is no longer at its start
+    ours = {name: Labelled(c, authored, samples) for name, c in config.items()}
+    routed, cheaper = ours["routev"], ours["routev" + COMPLETIONS]
+    for one in (routed, cheaper):
+        one.update([GateLabel.HACK] * len(samples))  # so that the quarantine is no longer at its start
 
-    def ahead() -> None:
-        routed.learner.prepare(routed.batch())
+    def ahead(one: Labelled) -> None:
+        one.learner.prepare(one.batch())
 
     clean, hacks = spread(0, len(samples)), {percent: spread(percent, len(samples)) for percent in SHARES}
     candidates: dict[str, tuple[Callable[[], object], ...]] = {"vanilla": (partial(ours["vanilla"].update, clean),)}
     for percent, labels in hacks.items():
         candidates[f"routev, {percent}% hack"] = (partial(routed.update, labels),)
-        candidates[f"routev, {percent}% hack, prepared"] = (ahead, partial(routed.update, labels))
+        candidates[f"routev, {percent}% hack, prepared"] = (partial(ahead, routed), partial(routed.update, labels))
+        candidates[f"routev, {percent}% hack{COMPLETIONS}"] = (partial(cheaper.update, labels),)
     candidates |= {
+        AHEAD: (partial(ahead, routed),),
+        AHEAD + COMPLETIONS: (partial(ahead, cheaper),),
         "mid": (partial(ours["absorb"].update, [GateLabel.MID] * len(samples)),),
         "multi-pass vanilla": (multi_pass(ours["vanilla"].learner, samples, clean, probed=False),),
         "multi-pass routev, 50% hack": (multi_pass(routed.learner, samples, hacks[50], probed=True),),
@@ -199,11 +205,11 @@ def measure(rounds: int, short: bool) -> list[Series]:
         print("TRL: not measured, " + ("--short" if short else "not installed"), file=sys.stderr)
     for turn in range(-1, rounds):  # the first round warms up
         for name, steps in candidates.items():
+            for one in (routed, cheaper):
+                one.learner.frozen_base.forget()
             found = [seconds(step) for step in steps]
             if turn >= 0:
                 taken[name].append(found[-1])
-                if steps[0] is ahead:
-                    taken[AHEAD].append(found[0])
         rates.append(rate())
         if trl and turn >= 0:
             taken["TRL"].append(trl_update())

@@ -17,6 +17,7 @@ from learner.cprobe import probe_packed
 from learner.data_parallel import SOLO, Team
 from learner.lora2r import Lora2r, Policy
 from learner.packing import logprobs_C, pack
+from learner.work import chunks
 from vgrout.records import Sample
 
 WATCH_EVERY = 64
@@ -40,6 +41,7 @@ class FrozenBase:
     wants_reference: bool  # the objective reads it; else it is only logged, of all rollouts where it costs no pass of its own
     temperature: float
     budget: int  # tokens of one forward pass
+    share: bool = False  # the probe acts at completions alone
     team: Team = SOLO
     known: dict[str, FromBase] = field(default_factory=dict)
 
@@ -49,7 +51,9 @@ class FrozenBase:
             return
         missing = [s for s in samples if s.rollout_id not in self.known and self.team.owns(s.group)]
         for _, group in groupby(sorted(missing, key=lambda s: (s.group, s.rollout_id)), key=lambda s: s.group):
-            for chunk in chunks(list(group), self.budget):
+            whole = list(group)
+            for rows in chunks(whole, self.budget):
+                chunk = [whole[i] for i in rows]
                 self.known.update(zip((s.rollout_id for s in chunk), self._measure(chunk), strict=True))
 
     def take(self, samples: Sequence[Sample]) -> list[FromBase]:
@@ -71,12 +75,13 @@ class FrozenBase:
     def _watched(self, samples: Sequence[Sample]) -> list[FromBase]:
         """The reference of one rollout in WATCH_EVERY, for the log alone."""
         mine = {i: samples[i] for i in range(0, len(samples), WATCH_EVERY) if self.team.owns(samples[i].group)}
-        measured = [m for chunk in chunks(list(mine.values()), self.budget) for m in self._measure(chunk)]
+        few = list(mine.values())
+        measured = [m for rows in chunks(few, self.budget) for m in self._measure([few[i] for i in rows])]
         every = self.team.merged(dict(zip(map(str, mine), measured, strict=True)))
         return [every.get(str(i), FromBase(None, None)) for i in range(len(samples))]
 
     def _measure(self, chunk: list[Sample]) -> list[FromBase]:
-        packing = pack(chunk, self.lora.device, share=not self.wants_probe)
+        packing = pack(chunk, self.lora.device, share=self.share or not self.wants_probe)
         if self.wants_probe:
             cgrad_GMR, reference_C = probe_packed(self.model, self.lora, packing, initial=True, temperature=self.temperature)
             probes: list[Tensor | None] = list(cgrad_GMR)
@@ -85,18 +90,3 @@ class FrozenBase:
                 reference_C = logprobs_C(self.model, packing, self.temperature).cpu()
             probes = [None] * len(chunk)
         return [FromBase(p, r) for p, r in zip(probes, reference_C.split(packing.lengths), strict=True)]
-
-
-def chunks(samples: Sequence[Sample], budget: int) -> list[list[Sample]]:
-    """Split samples, in order, into runs of at most `budget` tokens (each prompt counted every time) or of one sample."""
-    runs: list[list[Sample]] = []
-    used = 0
-    for sample in samples:
-        size = len(sample.prompt_ids) + len(sample.completion_ids)
-        if runs and used + size <= budget:
-            runs[-1].append(sample)
-            used += size
-        else:
-            runs.append([sample])
-            used = size
-    return runs

@@ -74,6 +74,7 @@ class Learner:
             wants_reference=config.objective.kl > 0,
             temperature=config.rollout.temperature,
             budget=config.train.micro_tokens,
+            share=config.probes_completions,
         )
         self.version, self.team = 0, SOLO
         self.canary_base = self._canary(Policy.BASE)

@@ -17,6 +17,8 @@ from learner.model import Tokens, token_logprobs
 from learner.model_head import body, head
 from vgrout.token_limits import CHUNK_TOKENS
 
+KEPT_LOGITS = 2**22  # as many logits of a row are kept for the backward pass; of more, those of one chunk, computed again
+
 
 @dataclass(frozen=True)
 class Block:
@@ -46,7 +48,7 @@ class Packing:
     predictor_C: Tensor  # where in the row the token before each completion token sits
     target_C: Tensor
     lengths: list[int]  # completion tokens of each rollout
-    rollout_GN: Tensor | None  # one-hot: which rollout each token is of; None where prompts are shared
+    rollout_GN: Tensor  # one-hot: which rollout each token is of; a shared prompt is of none
     biases: dict[tuple[str, int | None, torch.dtype], Tensor] = field(default_factory=dict)
 
     def prefix_bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
@@ -115,11 +117,9 @@ def pack(items: Sequence[Tokens], device: torch.device, *, share: bool) -> Packi
     place = torch.empty(len(ids), dtype=torch.long)
     prefixes = _block(prefix, place, 0)
     suffixes = _block(suffix, place, len(prefixes.index_L)) if share else None
-    rollout = None
-    if not share:
-        rollout = torch.zeros(len(items), len(ids))
-        for i, places in enumerate(prefix):
-            rollout[i, places.start : places.stop] = 1.0
+    rollout = torch.zeros(len(items), len(ids))
+    for i, places in enumerate(suffix if share else prefix):
+        rollout[i, places.start : places.stop] = 1.0
     return Packing(
         ids_N=torch.tensor(ids).to(device),
         position_N=torch.tensor(position).to(device),
@@ -131,7 +131,7 @@ def pack(items: Sequence[Tokens], device: torch.device, *, share: bool) -> Packi
         predictor_C=torch.tensor(predictor).to(device),
         target_C=torch.tensor([i for item in items for i in item.completion_ids]).to(device),
         lengths=[len(item.completion_ids) for item in items],
-        rollout_GN=rollout.to(device) if rollout is not None else None,
+        rollout_GN=rollout.to(device),
     )
 
 
@@ -153,6 +153,8 @@ def hidden_CD(model: PreTrainedModel, packing: Packing) -> Tensor:
 
 def head_logprobs_C(model: PreTrainedModel, packing: Packing, hidden_CD: Tensor, temperature: float) -> Tensor:
     """The head's log-probabilities of the completion tokens, in chunks."""
+    if len(hidden_CD) * model.config.get_text_config().vocab_size <= KEPT_LOGITS:
+        return token_logprobs(head(model), hidden_CD, packing.target_C, temperature)
     parts = zip(hidden_CD.split(CHUNK_TOKENS), packing.target_C.split(CHUNK_TOKENS), strict=True)
     return torch.cat([checkpoint(token_logprobs, head(model), h, i, temperature, use_reentrant=False) for h, i in parts])
 

@@ -107,7 +107,7 @@ class Router:
         """What the direction is compared with, [items, M, R]: c-probes, or activations less their centre where it is known."""
         initial, budget = config.probe_policy == "initial", self.micro_tokens
         if not _reads_activations(config):
-            return probe(model, lora, items, initial=initial, budget=budget)
+            return probe(model, lora, items, initial=initial, budget=budget, share=config.probe_positions == "completion")
         act_GMR = activations(model, lora, items, initial=initial, budget=budget)
         return act_GMR if self.refresh is None or self.refresh.centre_MR is None else act_GMR - self.refresh.centre_MR
 

@@ -31,9 +31,11 @@ class PairProbe:
     clean_PMR: Tensor
 
 
-def probe_pairs(model: PreTrainedModel, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int) -> PairProbe:
-    """c-probe both sides of every pair in one pass."""
-    return sides(pairs, probe(model, lora, [*pairs.hack, *pairs.clean], initial=initial, budget=budget))
+def probe_pairs(
+    model: PreTrainedModel, lora: Lora2r, pairs: PairTokens, *, initial: bool, budget: int, share: bool = False
+) -> PairProbe:
+    """c-probe both sides of every pair in one pass (`learner.cprobe.probe` says what the options are)."""
+    return sides(pairs, probe(model, lora, [*pairs.hack, *pairs.clean], initial=initial, budget=budget, share=share))
 
 
 def sides(pairs: PairTokens, measured_QMR: Tensor) -> PairProbe:

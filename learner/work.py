@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from learner.model import Tokens
 from vgrout.records import Sample
 
 K = TypeVar("K", bound=StrEnum)  # a policy or a gate label
@@ -32,6 +33,21 @@ def units(samples: Sequence[Sample], kinds: Sequence[K], budget: int, rows: Iter
     for row in range(len(samples)) if rows is None else rows:
         together.setdefault((kinds[row], samples[row].group), []).append(row)
     return [unit for (kind, _), members in together.items() for unit in _split(kind, members, samples, budget)]
+
+
+def chunks(items: Sequence[Tokens], budget: int) -> list[list[int]]:
+    """Indices of `items`, in order, in runs of at most `budget` tokens (each prompt counted every time) or of one item."""
+    runs: list[list[int]] = []
+    used = 0
+    for index, item in enumerate(items):
+        size = len(item.prompt_ids) + len(item.completion_ids)
+        if runs and used + size <= budget:
+            runs[-1].append(index)
+            used += size
+        else:
+            runs.append([index])
+            used = size
+    return runs
 
 
 def micro_batches(work: list[Unit[K]], budget: int) -> list[tuple[K, list[int]]]:

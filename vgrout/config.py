@@ -87,6 +87,11 @@ class Config:
         return self.relaxed.use != "none"
 
     @property
+    def probes_completions(self) -> bool:
+        """Whether the c-probe acts at the tokens of completions alone."""
+        return isinstance(self.gate, ScoringGate) and self.gate.probe_positions == "completion"
+
+    @property
     def uses_frozen_base(self) -> bool:
         """Whether an update needs anything of its rollouts that the base alone decides: such c-probes, or the KL reference."""
         return self.probes_frozen_base or self.objective.kl > 0

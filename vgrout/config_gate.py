@@ -13,6 +13,7 @@ from vgrout.fields import HUGE, STRICT, option
 from vgrout.records import GateLabel
 
 ProbePolicy = Literal["initial", "current"]
+ProbePositions = Literal["all", "completion"]
 Directions = Literal["mean", "max_over_tags"]
 ScoreForm = Literal["cosine", "dot"]
 Route = Literal["all", "rewarded"]
@@ -39,6 +40,11 @@ ACT = (
 PROBE = (
     "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current one, whose score loses "
     "its meaning within some 20 updates (docs/results/tiny/tuning.md)."
+)
+POSITIONS = (
+    "Where the c-probe acts. all: at every token, the definition of the method; each rollout then goes through the model with a "
+    "prompt of its own. completion: at the completion's tokens alone, so that a group shares its prompt; about 2 times cheaper, "
+    "but another score, since what the prompt's tokens would tell is left out."
 )
 REFRESH = (
     "Updates between two extractions of v_grad and its band; 0: once, at the start. Needs probe_policy = 'current', since "
@@ -90,6 +96,7 @@ class PairsGate:
     act: Act = option("route", ACT)
     weight: float = option(3.0, "How much a high score costs, with act = 'reward' or 'advantage'.", ge=0, le=1e6)
     probe_policy: ProbePolicy = option("initial", PROBE)
+    probe_positions: ProbePositions = option("all", POSITIONS)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
     def check(self) -> None:
@@ -110,6 +117,7 @@ class QuantileGate:
     directions: Directions = option("mean", DIRECTIONS)
     score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
+    probe_positions: ProbePositions = option("all", POSITIONS)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
     def check(self) -> None:
@@ -136,6 +144,7 @@ class MatchedGate:
     directions: Directions = option("mean", DIRECTIONS)
     score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
+    probe_positions: ProbePositions = option("all", POSITIONS)
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
     def check(self) -> None:

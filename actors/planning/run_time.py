@@ -87,15 +87,16 @@ def passes(config: Config) -> list[Pass]:
     blocks = 1 if pinned is GateLabel.CLEAN else BLOCKS
     split = math.ceil(samples / _together(config)) - 1  # more prompts of a group whose completions do not fit one micro-batch
     shared = (1 + split) / samples
+    probed = shared if config.probes_completions else 1.0
     by_label = min(samples, (1 if pinned else len(GateLabel)) + split) / samples
     found = []
     if config.probes_frozen_base:
         kl = ", KL reference" if objective.kl else ""
         extra = 0 if config.rollout.temperature == 1 else 1  # the reference is at the sampling temperature, the probe at 1
-        found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again))
+        found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again, probed))
     else:
         if isinstance(gate, ScoringGate):
-            found.append(Pass("c-probe, deployed block", 2 + again, 3, 2.5 + 1.25 * again))
+            found.append(Pass("c-probe, deployed block", 2 + again, 3, 2.5 + 1.25 * again, probed))
         if objective.kl:
             found.append(Pass("base: KL reference", 1, 1, 0, shared))
     if pinned is None or (config.rollout.deploy_fraction > 0 and blocks == BLOCKS):

@@ -1,5 +1,7 @@
 """The c-probe against solo runs, finite differences and the written-out formula."""
 
+import itertools
+
 import torch
 from random_model import rollouts
 
@@ -14,9 +16,9 @@ MODULE = "model.layers.0.self_attn.v_proj"
 def test_batch_equals_solo(trained):
     model, lora = trained
     items = rollouts(7)
-    for initial in (False, True):
-        batch = probe(model, lora, items, initial=initial, budget=10_000)
-        solo = torch.cat([probe(model, lora, [i], initial=initial, budget=10_000) for i in items])
+    for initial, share in itertools.product((False, True), repeat=2):
+        batch = probe(model, lora, items, initial=initial, budget=10_000, share=share)
+        solo = torch.cat([probe(model, lora, [i], initial=initial, budget=10_000, share=share) for i in items])
         torch.testing.assert_close(batch, solo, atol=1e-6, rtol=1e-4)
         assert batch.abs().sum() > 0
 

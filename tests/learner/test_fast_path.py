@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -67,10 +68,10 @@ def batches(draw):
     return samples, labels, torch.tensor(advantage, dtype=torch.float32)
 
 
-def fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G=None):
+def fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G=None, share=False):
     """(loss, gradients, cgrad_GMR) of the learner's own passes."""
     skipped_G = torch.zeros(len(samples), dtype=torch.bool) if skipped_G is None else skipped_G
-    frozen = FrozenBase(model, lora, True, config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens)
+    frozen = FrozenBase(model, lora, True, config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens, share)
     base = frozen.take(samples)
     fixed = fixed_terms(model, lora, config, samples, labels, [b.reference_N for b in base], SOLO)
     sums = accumulate_gradients(model, lora, config, samples, labels, Advantages(advantage_G, skipped_G), fixed, SOLO)
@@ -94,10 +95,10 @@ def config_of(kl, temperature, budget, *sets):
 @given(
     batches(), st.sampled_from(list(KINDS)), st.sampled_from([(2, 1), (4, 2), (2, 2)]), st.sampled_from([16, 24]),
     st.integers(1, 2), st.sampled_from([2, 12]), st.integers(0, 99), st.booleans(), st.sampled_from([0.0, 0.2]),
-    st.sampled_from([1.0, 0.7]), st.sampled_from([12, 60, 4096]), st.booleans(),
+    st.sampled_from([1.0, 0.7]), st.sampled_from([12, 60, 4096]), st.booleans(), st.booleans(), st.sampled_from([0, 10**6]),
 )  # fmt: skip
 def test_gradients_equal_the_multi_pass_reference(
-    ratio, batch, kind, heads, hidden, layers, rank, seed, quarantine, kl, temperature, budget, whole
+    ratio, batch, kind, heads, hidden, layers, rank, seed, quarantine, kl, temperature, budget, whole, share, kept
 ):
     samples, labels, advantage_G = batch
     plain = random_model(kind, *heads, layers, hidden, seed)
@@ -107,7 +108,8 @@ def test_gradients_equal_the_multi_pass_reference(
     other = [] if whole else ["objective.aggregate=tokens", "objective.kl_on=varied"]
     config = config_of(kl, temperature, budget, f"objective.ratio={ratio}", *other)
     skipped_G = advantage_G == 0
-    loss, gradients, cgrad_GMR = fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G)
+    with mock.patch("learner.packing.KEPT_LOGITS", kept):
+        loss, gradients, cgrad_GMR = fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G, share)
     reference = MultiPass(plain, lora.factors(), rank)
     rows, tokens = len(samples) * config.rollout.max_new_tokens, sum(len(s.completion_ids) for s in samples)
     expected_loss, expected = reference.gradients(
@@ -117,7 +119,7 @@ def test_gradients_equal_the_multi_pass_reference(
     assert loss == pytest.approx(expected_loss, rel=1e-4, abs=1e-6)
     if sum(e.abs().sum() for e in expected) > 1e-4:
         assert relative(gradients, expected) <= 1e-5
-    assert relative([cgrad_GMR], [reference.cprobe(samples, initial=True)]) <= 1e-5
+    assert relative([cgrad_GMR], [reference.cprobe(samples, initial=True, completions=share)]) <= 1e-5
 
 
 @pytest.mark.parametrize("seed", range(4))
