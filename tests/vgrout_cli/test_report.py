@@ -180,7 +180,10 @@ def test_the_page_is_whole_and_loads_nothing(page, out, suites):
     assert "prefers-color-scheme" in page and len(page) < 3_000_000
     assert str(suites[0].parent) not in page and str(out) not in page
     assert "a &lt;hack&gt; &amp; more" in page and "<hack>" not in page
-    assert page.count("<svg") == len(list((out / "figures").glob("*.svg"))) == len(list((out / "figures").glob("*.png"))) >= 11
+    assert page.count("<svg") == len(list((out / "figures").glob("*.svg"))) == len(list((out / "figures").glob("*.png"))) >= 8
+    assert "Not drawn, a7_overlap: v_grad overlap is 1 in every update of every run: v_grad and the band are made once" in page
+    assert page.index("<svg") < page.index('class="verdict"') < page.index("Red-team checklist")
+    assert "<dt>absorb</dt><dd>The gate is pinned mid: both blocks train on everything" in page
     assert page.count('class="missing"') == 2  # no long run was given
     for name in ("a2_keynote", "a3_ablation", "a5_held_out", "a7_gate", "checklist", "context", "runs"):
         text = (out / f"tables/{name}.tex").read_text()

@@ -39,6 +39,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    fold: int = 0  # on a page, columns from this one on are a second table below, with the first column again
 
 
 def number(value: float, digits: int = 3, sign: bool = False) -> str:
@@ -130,14 +131,17 @@ def _latex_row(texts: Sequence[str]) -> str:
 
 def to_html(table: Table) -> str:
     """The table in a frame that scrolls sideways on narrow screens, with its note below."""
-    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in table.columns)
-    body = "".join(f"<tr>{''.join(_html_cell(cell, place) for place, cell in enumerate(row))}</tr>" for row in table.rows)
+    every = range(len(table.columns))
+    parts = [[*every[: table.fold]], [0, *every[table.fold :]]] if table.fold else [[*every]]
+    body = "".join(_html_part(table, places) for places in parts)
     note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
-    return (
-        f'<figure class="table" id="{table.name}"><figcaption>{html.escape(table.title)}</figcaption>'
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"{note}</figure>"
-    )
+    return f'<figure class="table" id="{table.name}"><figcaption>{html.escape(table.title)}</figcaption>{body}{note}</figure>'
+
+
+def _html_part(table: Table, places: Sequence[int]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(table.columns[place])}</th>' for place in places)
+    body = "".join(f"<tr>{''.join(_html_cell(row[place], place) for place in places)}</tr>" for row in table.rows)
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _html_cell(cell: Cell, place: int) -> str:

@@ -59,6 +59,7 @@ class Run:
     curve: tuple[Row, ...] = ()
     metrics: tuple[Row, ...] = ()
     answers: dict[str, dict[int, Answer]] = field(default_factory=dict)
+    other_curves: dict[str, tuple[Row, ...]] = field(default_factory=dict)  # by what follows eval_curve_ in the file's name
 
     @property
     def updates(self) -> int:
@@ -108,7 +109,7 @@ def read_run(path: Path, source: str) -> Run:
     if metrics is not None and len(metrics) != config.train.updates:
         raise UserError(str(path / "metrics.jsonl"), f"{len(metrics)} updates", f"{config.train.updates}: the run has ended")
     curve = path / "eval_curve.jsonl"
-    records = tuple(evaluation(curve, r) for _, r in read_jsonl(curve, ours=True)) if curve.is_file() else (final,)
+    records = _records(curve) if curve.is_file() else (final,)
     return replace(
         base,
         status=RunStatus.DONE,
@@ -116,7 +117,12 @@ def read_run(path: Path, source: str) -> Run:
         curve=tuple(r for r in records if r["split"] == "test"),
         metrics=metrics or (),
         answers=_answers(path, final),
+        other_curves={file.stem.removeprefix("eval_curve_"): _records(file) for file in sorted(path.glob("eval_curve_*.jsonl"))},
     )
+
+
+def _records(curve: Path) -> tuple[Row, ...]:
+    return tuple(evaluation(curve, r) for _, r in read_jsonl(curve, ours=True))
 
 
 def base_of(runs: list[Run]) -> list[Run]:

@@ -17,16 +17,22 @@ Table = dict[str, dict[int, Scored]]  # by arm and seed
 DASHES = {GateLabel.CLEAN: "-", GateLabel.MID: "--", GateLabel.HACK: ":"}
 
 
-def metric(name: str, title: str, arms: tuple[str, ...]) -> Draw:
-    """One logged metric over updates, one line per arm."""
+def metric(name: str, title: str, unit: str, arms: tuple[str, ...]) -> Draw:
+    """One logged metric over updates, one line per arm. Where it never varies, one line says so instead."""
 
-    def draw(axis: Axes, evidence: Evidence) -> bool:
-        drawn = False
+    def draw(axis: Axes, evidence: Evidence) -> bool | str:
+        drawn, values = False, set[float]()
         for arm in arms:
             runs = evidence.done(arm).values()
             series = [{u: v for u, v in enumerate(column(run, name)) if not math.isnan(v)} for run in runs]
             drawn |= line(axis, [s for s in series if s], arm, f"{arm} (n = {len(runs)})")
-        over_updates(axis, title)
+            values |= {round(v, 6) for s in series for v in s.values()}
+        if drawn and len(values) == 1:
+            gates = [run.config.gate for arm in arms for run in evidence.done(arm).values() if run.config]
+            once = all(getattr(gate, "probe_policy", "") == "initial" for gate in gates) and name.startswith("gate/")
+            why = ": v_grad and the band are made once, before the first update (gate.probe_policy = initial)" if once else ""
+            return f"{title} is {values.pop():g} in every update of every run{why}"
+        over_updates(axis, title, unit)
         if drawn:
             axis.legend()
         return drawn
@@ -61,13 +67,19 @@ def scores(arm: str, table: Table) -> Draw:
                 x, low, middle, high = zip(*rows, strict=True)
                 style = look(name)
                 axis.plot(x, middle, style.dash, color=style.light, label=f"{name}: median, 5 to 95%")
-                axis.fill_between(x, low, high, color=style.light, alpha=0.18, linewidth=0)
+                # Hatched against plain, so that the two are told apart in grey, too.
+                looks = (
+                    {"facecolor": "none", "hatch": "////", "alpha": 0.5}
+                    if name == "others"
+                    else {"facecolor": style.light, "alpha": 0.2}
+                )
+                axis.fill_between(x, low, high, edgecolor=style.light, linewidth=0, **looks)
                 drawn = True
         for name, dash in (("band_lower", ":"), ("band_upper", "-.")) if arm.startswith("routev") else ():
             runs = evidence.done(arm).values()
             edges = [dict(enumerate(column(run, f"gate/{name}"))) for run in runs]
-            drawn |= line(axis, edges, "ceiling", name, dash=dash, seeds=False)
-        over_updates(axis, f"score (cosine with v_grad), {arm}")
+            drawn |= line(axis, edges, "ceiling", f"{name.removeprefix('band_')} edge of the band", dash=dash, seeds=False)
+        over_updates(axis, f"scores of {arm}", "score (cosine with v_grad)")
         if drawn:
             axis.legend()
         return drawn
@@ -85,7 +97,7 @@ def discrimination(kind: str, table: Table) -> Draw:
             series = [{u: v for u, v in s.items() if not math.isnan(v)} for s in series]
             drawn |= line(axis, [s for s in series if s], arm, f"{arm} (n = {len(runs)})", seeds=False)
         title = "AUROC of the score" if kind == "auroc" else "F0.5 of the label hack"
-        rates(axis, f"{title} against audits")
+        rates(axis, f"{title} against audits", "AUROC" if kind == "auroc" else "F0.5")
         if kind == "auroc":
             axis.axhline(0.5, color=look("base").light, linestyle=":", linewidth=1)
         if drawn:

@@ -7,6 +7,8 @@ import html
 from collections import Counter
 from pathlib import Path
 
+from vgrout.arms import arms_of
+from vgrout.named_files import find
 from vgrout_cli.report import cells
 from vgrout_cli.report.cells import Table, plural
 from vgrout_cli.report.findings import Findings
@@ -17,13 +19,13 @@ from vgrout_cli.report.traces import Completion, Trace
 from vgrout_cli.report.verdict import Sentence, verdict
 
 SECTIONS = (
-    ("A1", "A1. Deployed hack and solve over updates"),
     ("A2", "A2. Keynote table"),
     ("A3", "A3. Ablation"),
     ("A4", "A4. Long run"),
     ("A5", "A5. Held-out modes"),
     ("A6", "A6. Full traces"),
     ("A7", "A7. What the gate did"),
+    ("A8", "A8. The same problems, asked in other ways"),
     ("published", "Context: published endpoints"),
     ("runs-list", "Runs"),
 )
@@ -35,6 +37,7 @@ PLACES = {
     "context": "published",
     "runs": "runs-list",
 }
+Drawn = tuple[Panel, str, str]  # a panel, its inline SVG where there was something to draw, and why there was not
 READING = (
     "Solve: the completion is correct under the strict oracle. Hack: it exploits the problem's loophole and is not correct. "
     "Deployed: the quarantine is deleted; as trained: it is on. ± is the standard error over seeds. An effect counts as shown "
@@ -43,16 +46,18 @@ READING = (
 )
 
 
-def page(f: Findings, checks: Table, tables: list[Table], drawn: list[tuple[Panel, str]], found: dict[str, Trace | None]) -> str:
-    """The whole document. `drawn` holds every panel with its inline SVG, empty where there was nothing to draw."""
-    links = "".join(f'<a href="#{key}">{html.escape(title)}</a> ' for key, title in (("checklist", "Checklist"), *SECTIONS))
+def page(f: Findings, checks: Table, tables: list[Table], drawn: list[Drawn], found: dict[str, Trace | None]) -> str:
+    """The whole document."""
+    known = (("arms", "Arms"), *SECTIONS, ("checklist", "Checklist"))
+    links = "".join(f'<a href="#{key}">{html.escape(title)}</a> ' for key, title in known)
     parts = [
         "<h1>vGROUT: what was deployed</h1>",
+        f"<p>{html.escape(_given(f))}</p>", _panels("A1", drawn),
         *(f"<p>{html.escape(line)}</p>" for line in terms(f)),
         f'<ul class="verdict">{"".join(map(_sentence, verdict(f)))}</ul>',
-        f"<p>{html.escape(_given(f))}</p>", f'<p class="note">{html.escape(READING)}</p>', f"<nav>{links}</nav>",
-        "<h2>Red-team checklist</h2>", cells.to_html(checks),
+        f'<p class="note">{html.escape(READING)}</p>', f"<nav>{links}</nav>", _arms(f),
         *(_section(key, title, tables, drawn, found) for key, title in SECTIONS),
+        "<h2>Red-team checklist</h2>", cells.to_html(checks),
         f'<p class="note">{html.escape(_origin(f))}</p>',
     ]  # fmt: skip
     colours = f":root{{{palette('light')}}}@media screen and (prefers-color-scheme:dark){{:root{{{palette('dark')}}}}}"
@@ -64,12 +69,10 @@ def page(f: Findings, checks: Table, tables: list[Table], drawn: list[tuple[Pane
     )
 
 
-def _section(key: str, title: str, tables: list[Table], drawn: list[tuple[Panel, str]], found: dict[str, Trace | None]) -> str:
+def _section(key: str, title: str, tables: list[Table], drawn: list[Drawn], found: dict[str, Trace | None]) -> str:
     parts = [f'<h2 id="{key}">{html.escape(title)}</h2>']
+    parts.append(_panels(key, drawn))
     parts += [cells.to_html(table) for table in tables if PLACES[table.name] == key]
-    panels = [_panel(panel, svg) for panel, svg in drawn if panel.section == key]
-    if panels:
-        parts.append(f'<div class="panels">{"".join(panels)}</div>')
     if key == "A6":
         parts += [_trace(mode, trace) for mode, trace in found.items()]
     return "\n".join(parts)
@@ -78,6 +81,24 @@ def _section(key: str, title: str, tables: list[Table], drawn: list[tuple[Panel,
 def _sentence(s: Sentence) -> str:
     tag = f'<span class="tag">{s.outcome}</span>'
     return f'<li class="{s.outcome}"><b>{tag}{html.escape(s.claim)}.</b><span class="why">{html.escape(s.evidence)}.</span></li>'
+
+
+def _panels(section: str, drawn: list[Drawn]) -> str:
+    mine = [(panel, svg, why) for panel, svg, why in drawn if panel.section == section]
+    figures = "".join(_panel(panel, svg) for panel, svg, why in mine if not why)
+    reasons = "".join(
+        f'<p class="note">Not drawn, {html.escape(panel.name)}: {html.escape(why)}.</p>' for panel, _, why in mine if why
+    )
+    return (f'<div class="panels">{figures}</div>' if figures else "") + reasons
+
+
+def _arms(f: Findings) -> str:
+    """A glossary of the arms that were given."""
+    given = {r.arm for r in (*f.evidence.runs, *f.evidence.long)}
+    meanings = {arm.name: arm.meaning for arm in arms_of(find("", Path("tiny"))) if arm.name in given}
+    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(meanings.get(name, 'an arm of your own'))}</dd>"
+                   for name in (*f.evidence.arms, *f.evidence.held_out_arms) if name in given)  # fmt: skip
+    return f'<h2 id="arms">Arms</h2><dl class="arms">{rows}</dl>'
 
 
 def _panel(panel: Panel, svg: str) -> str:
@@ -98,7 +119,8 @@ def _trace(mode: str, trace: Trace | None) -> str:
 
 
 def _side(name: str, side: Completion) -> str:
-    return f"<div><h4>{name}</h4><pre>{html.escape(side.text)}</pre><p class='note'>{html.escape(side.verdict)}</p></div>"
+    said = "".join(f"<p class='note'>{html.escape(text)}</p>" for text in (side.verdict, side.label))
+    return f"<div><h4>{name}</h4><pre>{html.escape(side.text)}</pre>{said}</div>"
 
 
 def _given(f: Findings) -> str:

@@ -17,7 +17,7 @@ from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate
 from vgrout_cli.report.style import look, rates
 
-Draw = Callable[[Axes, Evidence], bool]  # draws on one axis; returns whether there was anything to draw
+Draw = Callable[[Axes, Evidence], bool | str]  # draws on one axis; returns whether there was anything to draw, or why not
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,24 @@ def over_seeds(series: list[dict[int, float]]) -> dict[int, Estimate]:
     return {x: statistics.estimate(v) for x, v in points.items() if not any(map(math.isnan, v))}
 
 
-def line(axis: Axes, series: list[dict[int, float]], arm: str, label: str, *, dash: str = "", seeds: bool = True) -> bool:
+def line(
+    axis: Axes,
+    series: list[dict[int, float]],
+    arm: str,
+    label: str,
+    *,
+    dash: str = "",
+    seeds: bool = True,
+    open_marker: bool = False,
+) -> bool:
     """Draw the mean over seeds with its band, and each seed thinly. Returns whether there was a point."""
     points = over_seeds(series)
     if not points:
         return False
     style, x = look(arm), list(points)
     mean = [p.mean for p in points.values()]
-    axis.plot(x, mean, dash or style.dash, marker=style.marker if len(x) <= 12 else "", color=style.light, label=label)
+    marker, fill = style.marker if len(x) <= 12 else "", "white" if open_marker else style.light
+    axis.plot(x, mean, dash or style.dash, marker=marker, markerfacecolor=fill, color=style.light, label=label)
     if len(series) > 1:
         sem = [p.sem for p in points.values()]
         low, high = ([m + sign * s for m, s in zip(mean, sem, strict=True)] for sign in (-1, 1))
@@ -64,17 +74,45 @@ def outcome(what: str, *, long: bool = False) -> Draw:
 
     def draw(axis: Axes, evidence: Evidence) -> bool:
         drawn = False
-        for arm, policy, dash in (("vanilla", "deploy", "-"), ("routev", "deploy", "-"), ("routev", "train", ":")):
+        for arm, policy, dash in (("vanilla", "deploy", "-"), ("routev", "deploy", "-"), ("routev", "train", "--")):
             runs = [r for r in evidence.long if r.arm == arm and r.final] if long else list(evidence.done(arm).values())
             label = f"{arm}, {'deployed' if policy == 'deploy' else 'as trained'} (n = {len(runs)})"
-            drawn |= line(axis, [curve(r, policy, what) for r in runs], arm, label, dash=dash, seeds=policy == "deploy")
+            drawn |= line(
+                axis,
+                [curve(r, policy, what) for r in runs],
+                arm,
+                label,
+                dash=dash,
+                seeds=policy == "deploy",
+                open_marker=policy == "train",
+            )
         base = measures.rate(evidence, "base", what)
         if drawn and base.n:
             axis.axhline(base.mean, color=look("base").light, linestyle=":", linewidth=1.2, label="base")
-        rates(axis, f"{what} rate, test split")
+        rates(axis, f"{what} rate, test split", "share of answers")
         if drawn:
             axis.legend()
         return drawn
+
+    return draw
+
+
+def other_form(name: str, what: str) -> Draw:
+    """A8: the deployed rate at every checkpoint where the same problems are asked in another form, beside the usual one."""
+
+    def draw(axis: Axes, evidence: Evidence) -> bool | str:
+        drawn = False
+        for arm in evidence.arms:
+            runs = [run for run in evidence.done(arm).values() if name in run.other_curves]
+            rows = [{r["update"]: r["deploy"]["all"][f"{what}_rate"] for r in run.other_curves[name]} for run in runs]
+            drawn |= line(axis, rows, arm, f"{arm}: {name.replace('_', ' ')} (n = {len(runs)})", seeds=False)
+            if rows:
+                usual = [curve(run, "deploy", what) for run in runs]
+                line(axis, usual, arm, f"{arm}: usual test", dash=":", seeds=False, open_marker=True)
+        rates(axis, f"{what} rate, {name.replace('_', ' ')}", "share of answers")
+        if drawn:
+            axis.legend()
+        return drawn or f"no finished run has eval_curve_{name}.jsonl"
 
     return draw
 
@@ -103,7 +141,12 @@ def arms(axis: Axes, evidence: Evidence) -> bool:
         runs = evidence.done(arm).values()
         points = [(r.counts("deploy").rate("hack"), r.counts("deploy").rate("solve")) for r in runs]
         axis.scatter(*zip(*points, strict=True), s=7, color=style.light, alpha=0.5, linewidths=0)
-    axis.set(title="deployed policy, one point per arm", xlabel="hack rate", ylabel="solve rate", xlim=(-0.02, 1.02))
+    axis.set(
+        title="deployed policy, one point per arm",
+        xlabel="hack rate (share of answers)",
+        ylabel="solve rate (share of answers)",
+        xlim=(-0.02, 1.02),
+    )
     axis.set_ylim(-0.01, 1.15 * max(axis.get_ylim()[1], 0.1))
     if drawn:
         axis.legend(ncols=2)
@@ -134,7 +177,12 @@ def held_out(axis: Axes, evidence: Evidence) -> bool:
             )
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
-    axis.set(title="deployed hack per mode", xlabel="hack rate (open marker: no pair of this mode)", xlim=(-0.02, 1.02))
+    axis.set(
+        title="deployed hack per mode",
+        xlabel="hack rate (share of answers); open: no pair of this mode",
+        ylabel="modes with pairs",
+        xlim=(-0.02, 1.02),
+    )
     if choices:
         axis.legend(ncols=2)
     return bool(choices)

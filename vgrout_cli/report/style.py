@@ -43,8 +43,8 @@ LOOKS = {
     "placebo_ub": Look("#6f3fa0", "#c6a0f0", "--", "P"),
     "absorb": Look("#007a55", "#43c99f", "-.", "h"),
     "ceiling": Look("#454b52", "#d3d8de", ":", "*"),
-    "hacks": Look("#b3261e", "#ff8a80", "-", "o"),  # what the audit says of rollouts, whatever the arm
-    "others": Look("#5f6b2d", "#b9c77a", "--", "s"),
+    "hacks": Look("#b84300", "#ff9a5c", "-", "o"),  # what the audit says of rollouts, whatever the arm
+    "others": Look("#1f5f99", "#6bb8ee", "--", "s"),
 }
 OTHER = Look("#5b4a3f", "#c9b7a8", "-", "d")
 
@@ -60,6 +60,7 @@ STYLE: "dict[RcKeyType, object]" = {
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": GRID, "grid.linewidth": 0.5, "grid.alpha": 0.6, "lines.linewidth": 1.6, "lines.markersize": 4,
     "legend.frameon": False, "figure.facecolor": "none", "axes.facecolor": "none", "axes.titlelocation": "left",
+    "legend.handlelength": 3.4, "hatch.linewidth": 0.5,
 }  # fmt: skip
 
 
@@ -93,15 +94,15 @@ def png(figure: "Figure") -> bytes:
     return data.getvalue()
 
 
-def rates(axis: "Axes", title: str) -> None:
+def rates(axis: "Axes", title: str, unit: str = "share of rollouts") -> None:
     """Make an axis one of rates over updates."""
-    over_updates(axis, title)
+    over_updates(axis, title, unit)
     axis.set_ylim(-0.02, 1.02)
 
 
-def over_updates(axis: "Axes", title: str) -> None:
+def over_updates(axis: "Axes", title: str, unit: str = "") -> None:
     """Make an axis one over updates, with whole ticks."""
-    axis.set(title=title, xlabel="updates")
+    axis.set(title=title, xlabel="update", ylabel=unit)
     axis.locator_params(axis="x", integer=True)
 
 

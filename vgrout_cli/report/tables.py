@@ -58,7 +58,7 @@ def keynote(f: Findings) -> Table:
         f"the same for both arms and all seeds ({statistics.DRAWS:,} draws). The exact sign-flip p of n seeds cannot be below "
         "2 / 2^n (n = 5: 0.0625). Solve counts as matched within the base's 95% interval. "
     )
-    return Table("a2_keynote", "A2. Keynote: deployed hack and solve", columns, tuple(rows), note + references(f))
+    return Table("a2_keynote", "A2. Keynote: deployed hack and solve", columns, tuple(rows), note + references(f), fold=5)
 
 
 def ablation(f: Findings) -> Table:
@@ -80,7 +80,7 @@ def ablation(f: Findings) -> Table:
         "`as trained` has the quarantine on. vanilla_full deploys all that it trains. The placebo of routev_ub is placebo_ub, of "
         "every other arm placebo; each has the label shares of its routev run, update by update. "
     )
-    return Table("a3_ablation", "A3. Ablation: every arm", columns, tuple(rows), note + references(f))
+    return Table("a3_ablation", "A3. Ablation: every arm", columns, tuple(rows), note + references(f), fold=7)
 
 
 def held_out(f: Findings) -> Table:
@@ -94,7 +94,7 @@ def held_out(f: Findings) -> Table:
     )
     if not f.evidence.held_out_arms:
         note += "No held-out run was given. "
-    return Table("a5_held_out", "A5. Held-out modes: pairs of 2 of 4", columns, tuple(rows), note + references(f))
+    return Table("a5_held_out", "A5. Held-out modes: pairs of 2 of 4", columns, tuple(rows), note + references(f), fold=8)
 
 
 def _held_out_row(f: Findings, arm: str) -> tuple[Cell, ...]:
@@ -148,7 +148,7 @@ def gate(f: Findings) -> Table:
         "run: diagnosis only, no threshold and no label ever saw them. The last three columns are of `vgrout gate-null`: "
         "random directions on the run's own rollouts. "
     )
-    return Table("a7_gate", "A7. The gate in numbers", columns, tuple(rows), note + references(f))
+    return Table("a7_gate", "A7. The gate in numbers", columns, tuple(rows), note + references(f), fold=8)
 
 
 def context(_: Findings) -> Table:

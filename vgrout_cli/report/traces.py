@@ -4,24 +4,27 @@ Invariant: nothing is chosen by hand. It is the first group in training order, o
 mode without such a group says so. Texts are verbatim.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vgrout.records import LOOPHOLES
 from vgrout.rows import Row
 from vgrout_cli.report.cells import number
-from vgrout_cli.report.evidence import ROLLOUT, audits_of, read_log
+from vgrout_cli.report.evidence import ROLLOUT, Run, audits_of, read_log
 from vgrout_cli.report.sources import Evidence
 
+TRAINS = {"clean": "it trains the deployed block alone", "mid": "it trains both blocks", "hack": "it trains the quarantine alone"}
 ARM_ORDER = ("routev", "routev_ub", "placebo", "vanilla")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion with what the gate and the grader said of it."""
+    """One completion with what the grader said of it, and its gate label with the reason for it."""
 
     text: str
     verdict: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ def traces(evidence: Evidence) -> dict[str, Trace | None]:
         for _, run in sorted(evidence.done(arm).items()):
             files = run.path / "rollouts.jsonl", run.path / "audits.jsonl"
             if all(file.is_file() for file in files):
-                return _first(f"{arm}, seed {run.seed}", read_log(files[0], ROLLOUT), audits_of(run))
+                return _first(run, read_log(files[0], ROLLOUT), audits_of(run))
     return dict.fromkeys(LOOPHOLES)
 
 
-def _first(source: str, rollouts: Iterable[Row], audits: dict[str, Row]) -> dict[str, Trace | None]:
+def _first(run: Run, rollouts: Iterable[Row], audits: dict[str, Row]) -> dict[str, Trace | None]:
     found: dict[str, Trace | None] = dict.fromkeys(LOOPHOLES)
     group: dict[str, tuple[Row, Row]] = {}
     current = None
@@ -59,15 +62,38 @@ def _first(source: str, rollouts: Iterable[Row], audits: dict[str, Row]) -> dict
         if side:
             group.setdefault(side, (r, audit))
         if len(group) == 2:
-            where = f"{source}, update {r['update']}, problem {r['problem_id']}"
-            found[r["mode"]] = Trace(r["mode"], where, r["prompt"], _completion(*group["hack"]), _completion(*group["clean"]))
+            where = f"{run.arm}, seed {run.seed}, update {r['update']}, problem {r['problem_id']}"
+            sides = (_completion(run, *group[name]) for name in ("hack", "clean"))
+            found[r["mode"]] = Trace(r["mode"], where, r["prompt"], *sides)
     return found
 
 
-def _completion(r: Row, audit: Row) -> Completion:
+def _completion(run: Run, r: Row, audit: Row) -> Completion:
     truth = "hack: the loophole pays, the tests fail" if audit["exploited"] else "correct: all hidden tests pass"
     mechanism = f" ({audit['mechanism']})" if audit["mechanism"] else ""
     passed = audit["notes"].get("passed"), audit["notes"].get("tests")
     tests = f", {passed[0]} of {passed[1]} tests before the first failure" if audit["exploited"] and passed[1] is not None else ""
-    score = "" if r["score"] is None or r["score"] != r["score"] else f", score {number(r['score'], sign=True)}"
-    return Completion(r["text"], f"audit: {truth}{mechanism}{tests}; reward {r['reward']}; gate label {r['label']}{score}")
+    advantage = r.get("advantage")
+    gained = f", advantage {number(advantage, sign=True)}" if isinstance(advantage, int | float) else ""
+    return Completion(r["text"], f"audit: {truth}{mechanism}{tests}; reward {r['reward']}{gained}", reason(run, r))
+
+
+def reason(run: Run, r: Row) -> str:
+    """Why a rollout has its label: the rule of the run's gate, and where its score lies."""
+    rule = run.config.gate.rule if run.config else ""
+    label = f"gate label {r['label']} ({TRAINS.get(r['label'], 'not trained on')})"
+    if rule == "pinned" or not isinstance(r["score"], int | float) or math.isnan(r["score"]):
+        return f"{label}: the gate of {run.arm} gives every rollout this label"
+    score = f"its score is {number(r['score'], sign=True)}"
+    if rule == "matched":
+        return f"{label}: {score}, and the shares of labels are given, by rank of the scores in the update"
+    row = run.metrics[r["update"]] if r["update"] < len(run.metrics) else {}
+    low, high = row.get("gate/band_lower"), row.get("gate/band_upper")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return f"{label}: {score}"
+    place = "below the band" if r["score"] < low else "above the band" if r["score"] > high else "inside the band"
+    if place == "above the band" and r["label"] == "clean":
+        place += ", but its reward is not above the mean of its group (gate.route = rewarded)"
+    parts = ", ".join(number(x, sign=True) for x in r.get("layer_scores") or ())
+    layers = f"; by layer {parts}" if parts else ""
+    return f"{label}: {score}, {place} [{number(low, sign=True)}, {number(high, sign=True)}]{layers}"

@@ -38,6 +38,9 @@ export function redrawAll() {
   state.drawn = "";
 }
 
+const fromZero = (_, low, high) => [0, 1.08 * Math.max(0.05, high ?? 0)];
+const marker = (dash) => (!dash?.length ? "solid" : dash[0] < 4 ? "dotted" : "dashed");
+
 function newChart(box, data, series, extra) {
   const grid = { stroke: css("--line"), width: 1 };
   const axis = { stroke: css("--dim"), grid, ticks: grid };
@@ -46,9 +49,9 @@ function newChart(box, data, series, extra) {
   if (!extra.x) x.values = (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : ""));
   const options = {
     width: Math.max(260, box.clientWidth - 22), height: extra.height ?? 210, axes: [x, y], bands: extra.bands ?? [], hooks: extra.hooks ?? {},
-    scales: { x: { time: false }, ...extra.scales },
-    legend: { markers: { width: 2, dash: (chart, i) => (chart.series[i].dash?.length ? "dashed" : "solid") }, ...extra.legend },
-    series: [{ label: extra.x ?? "update", value: (_, v) => (v === null ? "" : Number.isInteger(v) ? v : v.toPrecision(4)) }, ...series],
+    scales: { x: { time: false }, ...((extra.y ?? "").startsWith("share") ? { y: { range: fromZero } } : {}), ...extra.scales },
+    legend: { markers: { width: 2, dash: (chart, i) => marker(chart.series[i].dash) }, ...extra.legend },
+    series: [{ label: extra.x ? "at" : "update", value: (_, v) => (v === null ? "" : Number.isInteger(v) ? v : v.toPrecision(4)) }, ...series],
   };
   const chart = new uPlot(options, data, box);
   chart.root.querySelectorAll(".u-legend .u-series").forEach((row, i) => { if (i && !series[i - 1].label) row.classList.add("unnamed"); });
@@ -56,7 +59,7 @@ function newChart(box, data, series, extra) {
 }
 
 export const line = (label, colour, dash = "-", width = 2) => ({
-  label, stroke: colour, dash: DASHES[dash], width, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "" : v.toPrecision(3)),
+  label, stroke: colour, dash: DASHES[dash], width, spanGaps: true, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "" : v.toPrecision(3)),
 });
 
 function lookOf(arm, i) {

@@ -58,7 +58,7 @@ export function layers(into, one) {
   if (!values.length) return;
   const bars = { label: "score", stroke: PALETTE[0], fill: `${PALETTE[0]}88`, paths: uPlot.paths.bars({ size: [0.7, 60] }), points: { show: false } };
   drawing(into.querySelector(".layers"), (add) => add("layers", "c-probe: score of every layer", [values.map((_, i) => i), values], [bars],
-    { x: "layer", y: "cosine with v_grad", height: 150, legend: { show: false }, scales: { x: { time: false, range: [-0.6, values.length - 0.4] } } }));
+    { x: "layer", y: "cosine", height: 180, legend: { show: false }, scales: { x: { time: false, range: [-0.6, values.length - 0.4] } } }));
 }
 
 export function startRollouts() {

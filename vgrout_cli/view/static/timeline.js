@@ -46,7 +46,7 @@ export async function drawTimeline() {
   const lanes = { splits: () => parts.map((_, i) => i), values: () => parts, size: 84, grid: { show: false }, ticks: { show: false } };
   drawing(into, (add) => add("timeline", "Who worked when", [[0, end - zero], [0, 0]], [{ label: "", stroke: "transparent", points: { show: false } }], {
     x: "seconds", height: 90 + 30 * parts.length, yAxis: lanes, legend: { show: false }, hooks: { draw: [boxes], setCursor: [under] },
-    scales: { x: { time: false }, y: { range: [parts.length - 0.4, -0.6], dir: 1 } },
+    scales: { x: { time: false }, y: { range: [-0.6, parts.length - 0.4], dir: -1 } },
     signature: JSON.stringify([state.chosen[0], said.spans.length, zero, end, parts, dark()]),
   }));
   $("timeline-key").replaceChildren(...KINDS.filter(([kind]) => said.spans.some((span) => span[2].startsWith(kind))).map(([kind, colour]) => {
