@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from vgrout_cli.view.reader import Query, RunView, find_runs
+from vgrout_cli.view.reader import Query, RunView, find_runs, gist
 from vgrout_cli.view.server import app
 from vgrout_cli.view.text import coloured, visible
 
@@ -91,6 +91,19 @@ def test_filters_find_what_a_plain_scan_finds(run: Path) -> None:
     assert [row["id"] for row in view.search(Query(text="answer 3"))["rows"]] == ["0-3"]
     assert view.search(Query(update=1))["total"] == 0
     assert view.search(Query(limit=1, offset=2))["rows"][0]["id"] == "0-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("```python\nclass Solution:\n    def solve(self, nums):\n        return 1\n```", "return 1"),
+        ("```python\nprint('all tests passed')\nclass Solution:\n", "print("),
+        ("I think that\n```python\n", "I think"),
+        ("```python\n", "```python"),
+    ],
+)
+def test_a_preview_begins_where_answers_differ(text: str, begins: str) -> None:
+    assert gist(text).startswith(begins)
 
 
 def test_an_audit_that_comes_after_its_rollout_is_joined(run: Path) -> None:

@@ -208,3 +208,5 @@ def test_the_browser_of_rollouts_filters_and_draws_the_layers(open_page: Any, tm
     assert page.locator("#rollout-table tbody td:nth-child(2)").all_inner_texts() == expected
     page.locator("#rollout-table tbody tr").first.click()
     page.wait_for_selector("#one .layers canvas")
+    page.set_viewport_size({"width": 700, "height": 600})  # charts are drawn anew at another width
+    await_that(lambda: page.locator("#one .layers canvas").evaluate("node => node.clientWidth") < 700)

@@ -6,6 +6,7 @@ run) is read anew. Token ids and log-probabilities are not kept, so that 50,000 
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from vgrout.run_directory import A_RUN, RunDir
 
 RUNNING_S = 120.0  # a run whose metrics grew within this many seconds counts as running
 PREVIEW = 160
+USUAL = re.compile(r"\A\s*```\w*\n(class \w+:\s*\n\s*)?(def \w+\(self[^\n]*\n\s*)?")
 DEPTH = 4  # out/suites/tiny/routev/seed42
 BINS = 40
 HEAVY_FIELDS = ("prompt_ids", "completion_ids", "logprobs")
@@ -156,7 +158,7 @@ class RunView:
         """How many rollouts a query finds, and one page of them without their long texts."""
         found = [row for row in self.rows() if matches(row, query)]
         page = found[query.offset : query.offset + query.limit]
-        short = [{**{k: v for k, v in row.items() if k not in ("prompt", "text", "audit")}, "preview": row["text"][:PREVIEW]}
+        short = [{**{k: v for k, v in row.items() if k not in ("prompt", "text", "audit")}, "preview": gist(row["text"])}
                  for row in page]  # fmt: skip
         return {"total": len(found), "rows": short}
 
@@ -254,6 +256,11 @@ def _spans_of(metrics: Row) -> Row:
             spans.append([part, what, end - seconds, end])
             end -= seconds
     return {"update": metrics["update"], "spans": spans[::-1]}
+
+
+def gist(text: str) -> str:
+    """The first characters of an answer behind what most answers begin with: a fence, the class, the head of a method."""
+    return USUAL.sub("", text[: 4 * PREVIEW], count=1)[:PREVIEW] or text[:PREVIEW]
 
 
 def outcome(audit: Row) -> str:

@@ -15,6 +15,7 @@ export const CURVES = [
 // Draw with `add(key, title, data, series, extra)`; what is not added again is removed.
 export function drawing(into, draw) {
   into.charts ??= new Map();
+  into.again = () => drawing(into, draw);
   const kept = new Set();
   draw((key, title, data, series, extra = {}) => {
     kept.add(key);
@@ -34,8 +35,12 @@ export function drawing(into, draw) {
 }
 
 export function redrawAll() {
-  for (const into of document.querySelectorAll(".plots")) { into.charts?.clear(); into.replaceChildren(); }
-  state.drawn = "";
+  for (const into of document.querySelectorAll(".plots")) {
+    if (!into.charts) continue;
+    into.charts.clear();
+    into.replaceChildren();
+    if (into.offsetParent) into.again(); // the others are drawn when they are shown
+  }
 }
 
 const fromZero = (_, low, high) => [0, 1.08 * Math.max(0.05, high ?? 0)];

@@ -2,7 +2,10 @@
 "use strict";
 
 export const state = { tab: "runs", runs: [], suites: [], chosen: [], metrics: new Map(), looks: {}, drawn: "" };
-export const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#8a8f98", "#7f5bb5"];
+const LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#8a8f98", "#7f5bb5"];
+const DARK = ["#5cb5f2", "#ff9152", "#43c99f", "#e79dcb", "#e3b341", "#2a86bd", "#a3abb5", "#c6a0f0"];
+export const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+export const PALETTE = dark() ? DARK : LIGHT; // the page is loaded anew where the scheme changes
 
 export const $ = (id) => document.getElementById(id);
 export const make = (tag, text, name) => {
@@ -12,7 +15,6 @@ export const make = (tag, text, name) => {
   return node;
 };
 export const number = (value, digits = 3) => (typeof value === "number" ? value.toFixed(digits).replace(/^-(?=0?\.?0*$)/, "").replace("-", "−") : "");
-export const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 export const css = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 export const rowsOf = (id) => state.metrics.get(id)?.rows ?? [];
 export const runOf = (id) => state.runs.find((one) => one.id === id);

@@ -30,6 +30,7 @@ export async function searchRollouts() {
       const whole = await ask(`/api/runs/${state.chosen[0]}/rollouts/${one.update}/${encodeURIComponent(one.id)}`);
       $("one").replaceChildren(...card(whole));
       layers($("one"), whole);
+      if (innerWidth <= 1000) $("one").scrollIntoView(); // there it stands below the table
     });
     return row;
   }));

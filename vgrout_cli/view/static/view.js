@@ -200,8 +200,13 @@ for (const button of $("tabs").children) {
   });
 }
 for (const id of ["curve-lines", "curve-mode", "score-update"]) $(id).addEventListener("input", again);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { redrawAll(); draw(); });
-addEventListener("resize", () => { clearTimeout(addEventListener.timer); addEventListener.timer = setTimeout(() => { redrawAll(); draw(); }, 200); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => location.reload());
+let resized = 0;
+let width = innerWidth;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => { if (width !== innerWidth) redrawAll(); width = innerWidth; }, 200);
+});
 startRollouts();
 startTimeline();
 startBeside();
