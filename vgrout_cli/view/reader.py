@@ -7,11 +7,14 @@ run) is read anew. Token ids and log-probabilities are not kept, so that 50,000 
 import json
 import math
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from vgrout.files import read_as
 from vgrout.metric_names import current
@@ -62,9 +65,12 @@ class Follower:
 
 def _parsed(line: bytes) -> Row | None:
     try:
-        record = json.loads(line)
-    except ValueError:  # a line torn by a crash, in the middle of a file that went on
-        return None
+        record = msgspec.json.decode(line)
+    except msgspec.MsgspecError:
+        try:
+            record = json.loads(line)  # it knows NaN and half characters, too
+        except ValueError:  # a line torn by a crash, in the middle of a file that went on
+            return None
     return record if isinstance(record, dict) else None
 
 
@@ -100,6 +106,7 @@ class RunView:
         self._fleet = Follower(path / "fleet.jsonl", None, ("time", "part", "what"))
         self._audit_of: dict[tuple[int, str], Row] = {}
         self._rows: list[Row] = []
+        self._unaudited: list[Row] = []
         self._generation = 0
         self._lock = threading.Lock()  # requests are answered by a pool of threads
 
@@ -142,21 +149,26 @@ class RunView:
             self._audits.refresh()
             fresh = self._rollouts.refresh()
             if self._generation != self._rollouts.generation:
-                self._generation, self._rows = self._rollouts.generation, []
+                self._generation, self._rows, self._unaudited = self._rollouts.generation, [], []
                 self._audit_of = {}
             for audit in self._audits.records:
                 self._audit_of[audit["update"], audit["rollout_id"]] = audit
             self._audits.records = []
             self._rollouts.records = []
-            self._rows += [{k: v for k, v in row.items() if k not in HEAVY_FIELDS} for row in fresh]
-            for row in self._rows:
-                if "outcome" not in row and (audit := self._audit_of.get((row["update"], row["id"]))) is not None:
+            light = [{k: v for k, v in row.items() if k not in HEAVY_FIELDS} for row in fresh]
+            for row in light:
+                row["prompt"] = sys.intern(str(row.get("prompt", "")))  # kept once for all rollouts of a prompt
+            self._rows += light
+            self._unaudited += light
+            for row in self._unaudited:
+                if (audit := self._audit_of.get((row["update"], row["id"]))) is not None:
                     row["audit"], row["outcome"] = audit, outcome(audit)
+            self._unaudited = [row for row in self._unaudited if "outcome" not in row]
             return self._rows
 
     def search(self, query: Query) -> Row:
         """How many rollouts a query finds, and one page of them without their long texts."""
-        found = [row for row in self.rows() if matches(row, query)]
+        found = matching(self.rows(), query)
         page = found[query.offset : query.offset + query.limit]
         short = [{**{k: v for k, v in row.items() if k not in ("prompt", "text", "audit")}, "preview": gist(row["text"])}
                  for row in page]  # fmt: skip
@@ -268,21 +280,22 @@ def outcome(audit: Row) -> str:
     return "solve" if audit.get("correct") else "hack" if audit.get("exploited") else "neither"
 
 
-def matches(row: Row, query: Query) -> bool:
-    """Whether a rollout is asked for."""
-    if query.update is not None and row["update"] != query.update:
-        return False
-    if query.group is not None and row.get("group") != query.group:
-        return False
+def matching(rows: list[Row], query: Query) -> list[Row]:
+    """The rollouts that are asked for: one pass for each field that filters, the cheap ones first."""
+    for name in ("update", "group"):
+        if (number := getattr(query, name)) is not None:
+            rows = [row for row in rows if row.get(name) == number]
     for name in ("mode", "label", "outcome"):
-        wanted = getattr(query, name)
-        if wanted and row.get(name) != wanted:
-            return False
-    if query.min_score > -math.inf or query.max_score < math.inf:
-        score = row.get("score")
-        if not isinstance(score, int | float) or not query.min_score <= score <= query.max_score:
-            return False
-    return not query.text or query.text in row["text"] or query.text in row.get("prompt", "")
+        if wanted := getattr(query, name):
+            rows = [row for row in rows if row.get(name) == wanted]
+    low, high = query.min_score, query.max_score
+    if low > -math.inf or high < math.inf:
+        rows = [row for row in rows if isinstance(score := row.get("score"), int | float) and low <= score <= high]
+    if text := query.text:
+        prompts = {row.get("prompt", "") for row in rows}  # a group has one
+        found = {prompt for prompt in prompts if text in prompt}
+        rows = [row for row in rows if text in row["text"] or row.get("prompt", "") in found]
+    return rows
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vgrout.errors import UserError
 from vgrout.rows import Row
 from vgrout_cli.report.style import LOOKS
-from vgrout_cli.view.reader import Query, RunView, find_runs, matches
+from vgrout_cli.view.reader import Query, RunView, find_runs, matching
 from vgrout_cli.view.several import side_by_side, suite_grids
 from vgrout_cli.view.text import coloured, visible
 
@@ -152,7 +152,7 @@ def app(paths: list[Path]) -> Starlette:
     async def group(request: Request) -> Response:
         def ask(view: RunView) -> Row:
             wanted = Query(update=request.path_params["update"], group=request.path_params["group"])
-            return {"rows": [shown(row) for row in view.rows() if matches(row, wanted)][:MAX_GROUP]}
+            return {"rows": [shown(row) for row in matching(view.rows(), wanted)[:MAX_GROUP]]}
 
         return await answer(request, ask)
 
