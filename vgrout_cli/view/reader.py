@@ -66,7 +66,7 @@ class Follower:
 def _parsed(line: bytes) -> Row | None:
     try:
         record = msgspec.json.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         try:
             record = json.loads(line)  # it knows NaN and half characters, too
         except ValueError:  # a line torn by a crash, in the middle of a file that went on
