@@ -1,7 +1,7 @@
 """The journal's bytes: append-only msgpack records, each with magic, length and checksum, read one at a time.
 
     record = b"vGJ1" | length of the payload, 4 bytes little-endian | CRC-32 of length and payload, 4 bytes | payload
-    payload = the record in msgpack, compressed by zlib (journals of earlier runs: not compressed, read as well)
+    payload = the record in msgpack, compressed by zstd (journals of earlier runs: by zlib or not at all; read as well)
 
 Invariant: `walk` gives every record whose bytes are intact, in order, and names everything else by offset: an unfinished
 record at the end is a torn tail (a crash while appending), any other hole is damage (a flipped byte, a lost block).
@@ -15,14 +15,15 @@ from typing import BinaryIO
 
 import msgpack
 import msgspec
+import zstandard
 
 from vgrout.rows import Row
 
 MAGIC = b"vGJ1"
 HEADER = struct.Struct("<4sII")
-LEVEL = 1  # a group repeats its prompt in every rollout: the fastest level already takes four fifths
+LEVEL = 1  # a group repeats its prompt in every rollout: the fastest level already takes most of it
 CHUNK = 2**20  # bytes that are searched at a time for the next record after damage
-ZLIB = b"\x78"  # what zlib's bytes begin with; a msgpack map begins with 0x80 to 0x8f, 0xde or 0xdf
+ZSTD, ZLIB = b"\x28", b"\x78"  # what their bytes begin with; a msgpack map begins with 0x80 to 0x8f, 0xde or 0xdf
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Place:
 
 def encode(record: Row) -> bytes:
     """One record as bytes. Values: msgpack's types (tuples come back as lists)."""
-    payload = zlib.compress(msgspec.msgpack.encode(record), LEVEL)
+    payload = zstandard.compress(msgspec.msgpack.encode(record), LEVEL)
     length = len(payload).to_bytes(4, "little")
     return HEADER.pack(MAGIC, len(payload), zlib.crc32(length + payload)) + payload
 
@@ -75,7 +76,8 @@ def read_at(file: BinaryIO, place: Place) -> bytes:
 
 def decode(payload: bytes) -> Row:
     """The record of a payload."""
-    plain = zlib.decompress(payload) if payload[:1] == ZLIB else payload
+    plains = {ZSTD: zstandard.decompress, ZLIB: zlib.decompress}
+    plain = plains[payload[:1]](payload) if payload[:1] in plains else payload
     return msgpack.unpackb(plain, raw=False, strict_map_key=False)
 
 

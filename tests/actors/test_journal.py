@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import msgpack
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journals import scan
@@ -65,8 +66,9 @@ def test_damage_in_the_middle_is_no_torn_tail():
     assert [h.torn for h in scan(first + b"nonsense").holes] == [False]
 
 
-def test_a_journal_of_an_earlier_version_is_read():
-    payload = msgpack.packb({"kind": "resume", "update": 3})
+@pytest.mark.parametrize("form", [bytes, lambda plain: zlib.compress(plain, 1)])
+def test_a_journal_of_an_earlier_version_is_read(form):
+    payload = form(msgpack.packb({"kind": "resume", "update": 3}))
     length = len(payload).to_bytes(4, "little")
     old = struct.pack("<4sII", b"vGJ1", len(payload), zlib.crc32(length + payload)) + payload
     assert [*scan(old + encode({"a": 1})).records] == [{"kind": "resume", "update": 3}, {"a": 1}]
