@@ -58,6 +58,7 @@ SUBJECTS = (
     Subject("TRL, our grader", grader=True),
     Subject("vanilla", "vanilla"),
     Subject("routev", "routev"),
+    Subject("routev, probed at completions", "routev", ("gate.probe_positions=completion",)),
     Subject("vanilla async", "vanilla", ASYNC),
     Subject("routev async", "routev", ASYNC),
 )
