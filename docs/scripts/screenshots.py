@@ -128,7 +128,7 @@ def shoot(runs: Path, out: Path) -> None:
         for scheme in SCHEMES:
             for width in WIDTHS:
                 page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-                page.set_content(screen(runs / f"{ARMS[0]}.log"))
+                page.set_content(screen(next(log for arm in ARMS if (log := runs / f"{arm}.log").exists())))
                 save(page, out / f"terminal-{scheme}-{width}.png", page.locator("pre").evaluate("node => node.offsetHeight + 32"))
                 page.goto((runs / "report/report.html").resolve().as_uri())
                 save(page, out / f"report-{scheme}-{width}.png", 1100)

@@ -129,7 +129,7 @@ def _given(f: Findings) -> str:
     asked = f"; {n[0][0]} completions per evaluation, {runs[0].final['samples']} per test problem" if n else ""
     temperature = f", T = {runs[0].config.eval.temperature:g}" if runs and runs[0].config else ""
     several = len({r.seed for r in runs})
-    return f"{len(runs)} finished runs, {plural(several, 'seed')}, {f.evidence.updates} updates{asked}{temperature}."
+    return f"{plural(len(runs), 'finished run')}, {plural(several, 'seed')}, {f.evidence.updates} updates{asked}{temperature}."
 
 
 def _origin(f: Findings) -> str:
