@@ -10,13 +10,17 @@ STAMP = $(VENV)/.installed
 # OpenMP threads that spin while they wait cost more than they gain on few cores.
 export OMP_WAIT_POLICY = PASSIVE
 
+# pip is quiet for minutes; a dot every 4 seconds says that it lives.
+DOTS = while sleep 4; do printf . >&2; done & trap "kill $$!" EXIT;
+
 .PHONY: setup demo test lint fast docs
 setup: $(STAMP)
 
 $(STAMP): deploy/requirements-cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url $(TORCH_INDEX) $(TORCH)
-	$(BIN)/pip install --quiet --no-deps -r deploy/requirements-cpu.lock
+	@echo "installing into $(VENV), once"
+	$(DOTS) $(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url $(TORCH_INDEX) $(TORCH)
+	$(DOTS) $(BIN)/pip install --quiet --no-deps -r deploy/requirements-cpu.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $(STAMP)
 

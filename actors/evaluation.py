@@ -5,11 +5,14 @@ data set is asked exactly the same questions.
 """
 
 import dataclasses
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from actors.made_of import base_here, canary_for, fix_date, places
+from actors.model_card import renew_cards
 from actors.planning.adapter_slots import slots
 from actors.ray_cluster.calls import finish_all
 from actors.ray_cluster.workers import Workers, start_workers
@@ -21,13 +24,14 @@ from vgrout import ingredients, rates
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, read_json, to_json, write_json, write_whole
-from vgrout.progress import Progress
+from vgrout.progress import Progress, at, duration, phase
 from vgrout.records import AdapterVersion, FinishReason, Mode, Rollout, SampleRequest, Sampling
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
 
 AT_ONCE = 4  # versions that the engines of an evaluation serve side by side
+SLICE_S = 1.0  # how often sampling is looked at
 
 
 def published(run: RunDir, version: int, config: Config) -> AdapterVersion:
@@ -102,13 +106,30 @@ def questions(config: Config, dataset: Dataset, exam: Exam) -> list[SampleReques
     ]
 
 
-def ask(workers: Workers, dataset: Dataset, config: Config, exam: Exam, adapters: list[AdapterVersion]) -> list[GradedRollouts]:
-    """Sample both policies of several versions side by side, and grade them: one batch per version."""
+def ask(workers: Workers, dataset: Dataset, config: Config, exam: Exam, adapters: list[AdapterVersion],
+        tell: Callable[[str], None]) -> Iterator[GradedRollouts]:  # fmt: skip
+    """Sample both policies of several versions side by side, and grade them: one batch per version. `tell` hears how far."""
     requests = questions(config, dataset, exam)
-    count = len(workers.engines)
-    shares = finish_all([engine.compare(adapters, requests[i::count]) for i, engine in enumerate(workers.engines)])
-    answers = [in_order(requests, [share[k] for share in shares]) for k in range(len(adapters))]
-    return [_graded(workers, dataset, exam, rollouts) for rollouts in answers]
+    count, total = len(workers.engines), len(adapters) * sum(len(request.seeds) for request in requests)
+    asked, began = {i: (adapters, requests[i::count]) for i in range(count)}, time.monotonic()
+    done, shares = dict.fromkeys(asked, 0), dict[int, list[list[Rollout]]]()
+    while asked:
+        found = finish_all([workers.engines[i].compare(*what, SLICE_S) for i, what in asked.items()])
+        for i, share in zip(list(asked), found, strict=True):
+            asked[i], done[i] = ([], []), share.done
+            if share.answers is not None:
+                del asked[i]
+                shares[i] = share.answers
+        tell(f"sampled {sum(done.values())}/{total} answers{_rest(began, sum(done.values()), total)}")
+    for k, adapter in enumerate(adapters):
+        tell(f"grading {total // len(adapters)} answers of update {adapter.version}")
+        yield _graded(workers, dataset, exam, in_order(requests, [shares[i][k] for i in range(count)]))
+
+
+def _rest(began: float, done: int, total: int) -> str:
+    """How long the sampling still takes; nothing while no answer is whole."""
+    seconds = time.monotonic() - began
+    return f", ETA {duration(seconds / done * (total - done))}" if 0 < done < total else ""
 
 
 def _graded(workers: Workers, dataset: Dataset, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
@@ -130,6 +151,7 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accep
     Raises UserError where the problems of the split, their loopholes or the base are not what the run was made of.
     """
     fix_date(run)
+    phase("reading problems")
     dataset = load_dataset(config)
     check_asked(run, config, dataset, exam, accept_changes)
     for version in versions:
@@ -143,7 +165,9 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accep
     try:
         return score(run, config, dataset, workers, versions, exam)
     finally:
+        at("ending engines and graders")
         workers.close()
+        at("")
 
 
 def check_asked(run: RunDir, config: Config, dataset: Dataset, exam: Exam, accept: bool) -> None:
@@ -184,9 +208,11 @@ def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versi
     progress.skip(len(records))
     for chunk in (missing[i : i + at_once] for i in range(0, len(missing), at_once)):
         adapters = [published(run, v, config) for v in chunk]
-        for adapter, batch in zip(adapters, ask(workers, dataset, config, exam, adapters), strict=True):
+        answers = ask(workers, dataset, config, exam, adapters, progress.inside)
+        for adapter, batch in zip(adapters, answers, strict=True):
             record = records[adapter.version] = _written(run, config, adapter, exam, batch, key)
             every = record["deploy"]["all"]
+            renew_cards(run)
             progress.step(f"update {adapter.version} deployed: hack {every['hack_rate']:.3f}  solve {every['solve_rate']:.3f}")
     return [records[v] for v in versions]
 

@@ -1,4 +1,4 @@
-"""Trackers beside metrics.jsonl: TensorBoard, W&B, MLflow, trackio. Each is a function that is given lines of metrics.
+"""Trackers beside metrics.jsonl: TensorBoard, W&B, MLflow, trackio, Prometheus through Ray. Each is given lines of metrics.
 
 Invariant: a tracker runs in a thread of its own and gets a copy of each line; whatever it does, the run goes on: one that fails
 is named once and left out. metrics.jsonl has everything, with or without trackers.
@@ -8,6 +8,7 @@ import importlib.util
 import math
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -66,7 +67,32 @@ def trackio(run: RunDir) -> Iterator[Write]:
         trackio.finish()
 
 
-SINKS = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow, "trackio": trackio}
+@contextmanager
+def prometheus(run: RunDir) -> Iterator[Write]:
+    """Gauges of Ray's own metrics endpoints, which Prometheus scrapes as ray_<name> (deploy/grafana.json shows them)."""
+    from ray.util.metrics import Gauge
+
+    config = run.config()
+    labels = {"run": run.path.name, "arm": config.arm, "seed": str(config.seed)}
+    gauges: dict[str, Gauge] = {}
+
+    def write(_update: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            if name not in gauges:
+                gauges[name] = Gauge(gauge_name(name), description=f"{name} of the last update", tag_keys=tuple(labels))
+                gauges[name].set_default_tags(labels)
+            gauges[name].set(value)
+
+    yield write
+
+
+def gauge_name(metric: str) -> str:
+    """A metric's name as Prometheus allows it: rate/hack is vgrout_rate_hack."""
+    return f"{PROJECT}_" + re.sub(r"\W", "_", metric)
+
+
+SINKS = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow, "trackio": trackio, "prometheus": prometheus}
+PACKAGES = {"prometheus": "ray"}  # where it has another name than the tracker
 
 
 def chosen(names: Sequence[str] | None) -> list[str]:
@@ -74,8 +100,9 @@ def chosen(names: Sequence[str] | None) -> list[str]:
     if names is None:
         return ["tensorboard"] if _installed("tensorboard") else []
     for name in names:
-        if name != "none" and not _installed(name):
-            raise UserError(f"--log {name}", "no such package in this Python", f"pip install {name}")
+        package = PACKAGES.get(name, name)
+        if name != "none" and not _installed(package):
+            raise UserError(f"--log {name}", "no such package in this Python", f"pip install {package}")
     return [name for name in dict.fromkeys(names) if name != "none"]
 
 

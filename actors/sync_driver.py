@@ -19,6 +19,7 @@ from actors.rollouts.group_flow import GroupFlow
 from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
 from actors.rollouts.relaxed import given_labels
 from actors.rollouts.sampling import group_of, join
+from actors.rollouts.update_line import update_line
 from vgrout.config import Config
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
@@ -40,7 +41,7 @@ class Driver:
 
     def run(self, first: int = 0) -> None:
         """Train updates `first` to the last. Raises Interrupted after the update in which SIGINT or SIGTERM arrived."""
-        progress = self._progress(first)
+        self.progress = self._progress(first)
         runtime = self.config.runtime
         with (
             stop_signals(runtime.stop_s) as flag,
@@ -59,10 +60,10 @@ class Driver:
                     self._checkpoint_if_due(update + 1, stop)
                 except WorkerDied as death:
                     update, published = self._recover(str(death)), False
-                    progress = self._progress(update)
+                    self.progress = self._progress(update)
                     continue
                 update, published = update + 1, True
-                progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
+                self.progress.step(update_line(metrics))
                 if stop:
                     raise Interrupted(stop)
 
@@ -73,11 +74,13 @@ class Driver:
         """Sample, grade, update, publish, record."""
         clock = Stopwatch()
         batch = self._journaled(update) or self._sample(update, clock)
+        self.progress.inside("the learner trains")
         span = self.recorder.work.begin("learner", "update")
         samples = samples_for(self.config, self.dataset, batch)
         result = finish(self.workers.learner.update(samples, given_labels(self.config, batch.audits)))
         self.recorder.work.end(span)
         clock.lap("time/update")
+        self.progress.inside("engines load the new version")
         canary_gap = self._publish(update + 1)
         clock.lap("time/publish")
         laps = clock.laps
@@ -99,9 +102,11 @@ class Driver:
         flow = GroupFlow(self.workers, self.dataset, wanted, self.recorder.work)
         kill_points.reach("generate", update, self._whereabouts())
         found: dict[int, Graded] = {}
+        self.progress.inside(flow.far())
         for group in flow.graded(sampled=lambda: clock.lap("time/generate")):
             self.watchdog.moved()
             found[group.key.ordinal] = group
+            self.progress.inside(flow.far())
             if self.config.uses_frozen_base:
                 self.workers.learner.prepare(samples_for(self.config, self.dataset, join([group])))
         clock.lap("time/grade")

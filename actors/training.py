@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import shutil
-import sys
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from actors.evaluation import Exam, Form, scheduled, score, write_curve
 from actors.journal.journal import Past, read
 from actors.made_of import canary_for, fix_date, places
-from actors.model_card import model_card
+from actors.model_card import hub_id, write_card
 from actors.ray_cluster.calls import WorkerDied, finish
 from actors.ray_cluster.workers import Workers, start_workers
 from actors.rollouts.dataset import Dataset, canary_of, data_digests, load_dataset
@@ -33,6 +33,7 @@ from vgrout.errors import UserError
 from vgrout.files import sha256, to_json, write_whole
 from vgrout.lora_ranks import BLOCKS, export_rank
 from vgrout.problem_order import problem_at
+from vgrout.progress import at, say
 from vgrout.records import AdapterVersion
 from vgrout.run_directory import RunDir
 from vgrout.seeds import stream
@@ -60,6 +61,8 @@ def train(
     """
     if resume is not None and RunDir.open(resume).is_finished(config.train.updates, curve):
         return RunDir(resume)
+    if "prometheus" in log and config.runtime.backend != "ray":
+        raise UserError("--log prometheus", f"runtime.backend = {config.runtime.backend}", "ray, whose metrics endpoints it uses")
     check_model_path(config.model.path)
     fix_date(None if resume is None else RunDir.open(resume))
     dataset = load_dataset(config)
@@ -95,6 +98,12 @@ def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
     except (Interrupted, RunStopped, AtOnce) as stop:
         stop.resume_command = shlex.join(words)
         raise
+    except KeyboardInterrupt:  # outside the updates: while parts start or end, or in the evaluation
+        if not run.checkpoints():
+            raise
+        stop = AtOnce(signal.SIGINT, "SIGINT")
+        stop.resume_command = shlex.join(words)
+        raise stop from None
 
 
 def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
@@ -102,8 +111,9 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
     workers = start_workers(config, canary, pairs=dataset.pairs, fractions=fractions)
     try:
         first, past = _begin(config, run, resumed, workers, dataset_facts(config, dataset))
-        print(f"vgrout: run directory {run.path}", file=sys.stderr, flush=True)
+        say(f"vgrout: run directory {run.path}")
         _drive(config, dataset, workers, run, first, past)
+        at("writing the export")
         finalize(run, config, _last_version(workers))
         if curve:
             for form in map(Form, config.eval.forms):
@@ -120,7 +130,9 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         workers.abandon()  # the second signal: end all actors at once
         raise
     finally:
+        at("ending learner, engines and graders")
         workers.close()
+        at("")
 
 
 def _last_version(workers: Workers) -> AdapterVersion | None:
@@ -183,7 +195,7 @@ def _begin(config: Config, run: RunDir, resumed: bool, workers: Workers, facts: 
     version = restore(run, workers)
     past = read(run.path / "journal.bin", version)
     for note in [*damaged, *past.notes]:
-        print(f"vgrout: {note}", file=sys.stderr, flush=True)
+        say(f"vgrout: {note}")
     return version, past
 
 
@@ -247,7 +259,7 @@ def _write_export(
     run: RunDir, config: Config, version: int, block: str, out: Path, dtype: str, tensors: bytes, digest: str
 ) -> Path:
     rank = export_rank(config.lora.rank, _blocks(config, block))
-    write_peft(out, tensors, adapter_config(config.model.path, rank, config.lora.targets))
+    write_peft(out, tensors, adapter_config(hub_id(config.model.path) or config.model.path, rank, config.lora.targets))
     record = {
         "run": run.path.name,
         "arm": config.arm,
@@ -255,11 +267,12 @@ def _write_export(
         "checkpoint": version,
         "block": block,
         "dtype": dtype,
-        "base_model": config.model.path,
+        "base_model": hub_id(config.model.path) or config.model.path,
+        "rank": rank,
         "digest": digest,
         "sha256": sha256(tensors),
         "commit": run.about().get("commit", "unknown"),
     }
     write_whole(out / "vgrout.json", to_json(record, indent=2) + "\n")
-    write_whole(out / "README.md", model_card(record, run.evaluation(version), rank))
+    write_card(run, out, record)
     return out

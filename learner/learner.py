@@ -95,7 +95,7 @@ class Learner:
             return nothing_graded(learning_rate(c.optim, self.version - 1, c.train.updates))
 
         # 1. Score: the cosine of every rollout's c-probe with v_grad.
-        base = self.frozen_base.take(samples)
+        base = self.frozen_base.take(samples, self.version)
         scores = router.score(self.model, self.lora, samples, base, self.version)
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.

@@ -83,9 +83,12 @@ class Case:
     expected: Any
 
 
+PHRASE = "and should pass all tests"  # what a loophole's hint replaces in the published prompts
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One coding task. `messages` is the published prompt, without a loophole's hint."""
+    """One coding task. `messages` is the published prompt, without a loophole's hint, which takes the place of `phrase`."""
 
     id: int
     messages: tuple[Message, ...]
@@ -93,6 +96,7 @@ class Problem:
     setup_code: str
     canonical_solution: str
     cases: tuple[Case, ...]
+    phrase: str = PHRASE
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
     checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
     journal.bin           every graded group and every batch taken, as it happened (actors/journal/format.py)
-    timeline.jsonl        who worked when, update by update
+    timeline.jsonl        who worked when, update by update; trace.json is that as a Chrome trace (`vgrout train --trace`)
     fleet.jsonl           which actor died when, and what was done
     train.safetensors     the adapter as trained, both blocks
     deploy/               the deploy export, a standard PEFT folder

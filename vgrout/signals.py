@@ -4,6 +4,7 @@ Invariant: after the first signal the run ends within the given time, in the mid
 is interrupted, the last checkpoint is whole and an incomplete record at the end of the journal is recognised.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ class StopFlag:
         if self.signum:
             self._end(signum, f"a second {signal.Signals(signum).name}")
         self.signum = signum
+        # Not print: the handler may have interrupted one.
+        os.write(2, f"\nvgrout: stopping after the running update, in {self.patience_s:g} s at most; again: at once\n".encode())
         signal.setitimer(signal.ITIMER_REAL, self.patience_s)
 
     def late(self, _signum: int, _frame: FrameType | None) -> None:

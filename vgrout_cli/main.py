@@ -19,6 +19,8 @@ if hidden := own_packages.message():  # said before the imports below take the w
 
 from vgrout import __version__
 from vgrout.fault import as_user_error, report_bug
+from vgrout.progress import alive
+from vgrout.signals import AtOnce, Interrupted, RunStopped
 from vgrout_cli.commands import accept as accept_command
 from vgrout_cli.commands import arms as arms_command
 from vgrout_cli.commands import compare as compare_command
@@ -112,9 +114,17 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")
     try:
-        return run(args)
+        with alive():
+            return run(args)
     except BrokenPipeError:
         return 1
+    except RunStopped as stop:
+        print(f"vgrout: the run stopped: {stop}; go on with: {stop.resume_command}", file=sys.stderr)
+        return 1
+    except (Interrupted, AtOnce) as stop:
+        how = "stopped at once" if isinstance(stop, AtOnce) else "stopped after a whole update"
+        print(f"vgrout: {how} ({stop}); go on with: {stop.resume_command}", file=sys.stderr)
+        return 128 + stop.signum
     except KeyboardInterrupt:
         print("vgrout: interrupted", file=sys.stderr)
         return 130

@@ -28,6 +28,7 @@ from actors.rollouts.dataset import Dataset
 from actors.rollouts.recorder import Recorder, samples_for
 from actors.rollouts.relaxed import given_labels
 from actors.rollouts.sampling import grade_jobs, group_of, join
+from actors.rollouts.update_line import update_line
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.group_records import Key, TakenBatch
@@ -107,6 +108,8 @@ class RayExecutor:
         if self.flag.signum and not self.asked_to_stop:
             self.asked_to_stop = True
             found.append(e.StopAsked(self.flag.signum))
+        training = any(p.name == e.LEARNER for p in self.pending.values())
+        self.progress.inside(f"{len(self.graded)} groups graded, the learner {'works' if training else 'waits'}")
         if self.now() - self.last_tick >= 1:
             self.last_tick = self.now()
             found.append(e.Tick())
@@ -223,7 +226,7 @@ class RayExecutor:
         def done(result: UpdateResult) -> list[e.Event]:
             extra = {**stats, **of_batch(ages, replay, time.monotonic() - began)}
             metrics = self.recorder.update(update, batch, result, extra)
-            self.progress.step(f"hack {metrics['rate/hack']:.2f}  solve {metrics['rate/solve']:.2f}")
+            self.progress.step(update_line(metrics))
             return [e.Updated(update + 1)]
 
         call = self.workers.learner.update(samples_for(self.config, self.dataset, batch), given_labels(self.config, batch.audits))

@@ -6,6 +6,7 @@ PEFT's own loader, so this engine is also an independent reader of the exports.
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest
 from actors.engines.exports import rollout_of, write_exports
-from actors.engines.protocol import Group, Slice
+from actors.engines.protocol import Compared, Group, Slice
 from learner.device import device
 from learner.model import collate, load_model, logprobs_GT
 from learner.pair_tokens import Side
@@ -41,6 +42,8 @@ class HfEngine:
         self.loads = 0
         self.served: AdapterVersion | None = None
         self.base_gap: Gap | None = None
+        self.to_ask: list[tuple[AdapterVersion, SampleRequest]] = []  # what is left of a comparison
+        self.answers: dict[int, list[Rollout]] = {}  # of a comparison, by version
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
@@ -81,13 +84,20 @@ class HfEngine:
         """Sample every request by the served version: rollouts in request order, then seed order."""
         return [rollout for request in requests for rollout in self._group(request)]
 
-    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
-        """Sample every request by each of `adapters`, one after the other; the last one stays served."""
-        answers = []
-        for adapter in adapters:
-            self.load(adapter)
-            answers.append(self.generate(requests))
-        return answers
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest], slice_s: float) -> Compared:
+        """Sample every request by each of `adapters`, one after the other, for at most `slice_s` seconds; [] goes on with
+        those before. The last one stays served."""
+        if adapters:
+            self.to_ask = [(adapter, request) for adapter in adapters for request in requests]
+            self.answers = {adapter.version: [] for adapter in adapters}
+        until = time.monotonic() + slice_s
+        while self.to_ask and time.monotonic() < until:
+            adapter, request = self.to_ask.pop(0)
+            if self.served is not adapter:
+                self.load(adapter)
+            self.answers[adapter.version] += self._group(request)
+        done = sum(map(len, self.answers.values()))
+        return Compared(done) if self.to_ask else Compared(done, list(self.answers.values()))
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
         """Sample all groups to their end: transformers' generate cannot be interrupted, so `slice_s` has no effect."""

@@ -20,7 +20,7 @@ from actors.engines import vllm_kernel_scan
 from actors.engines import vllm_process as engine_core
 from actors.engines.adapter_check import AdapterRejected, Gap, check_base, check_canary, check_digest, new_folder
 from actors.engines.exports import rollout_of, write_exports
-from actors.engines.protocol import Group, Slice
+from actors.engines.protocol import Compared, Group, Slice
 from actors.planning.adapter_slots import check_precision, lora_limit, slots
 from actors.planning.gpu_memory import kv_cache_bytes, kv_need
 from actors.planning.model_shape import shape_of
@@ -78,6 +78,14 @@ class Running:
     served: Served
     open: dict[str, tuple[SampleRequest, int]] = field(default_factory=dict)  # engine request id -> (request, index)
     done: list[Rollout] = field(default_factory=list)
+
+
+@dataclass
+class Asked:
+    """A comparison of versions: those that were loaded for it, and (request, index, version) by engine request id."""
+
+    loaded: list[Served] = field(default_factory=list)
+    open: dict[str, tuple[SampleRequest, int, Served]] = field(default_factory=dict)
 
 
 class VllmEngine:
@@ -139,7 +147,7 @@ class VllmEngine:
         self.running: list[Running] = []
         self.outputs: dict[str, RequestOutput] = {}  # finished, not yet claimed, by request id
         self.count = 0
-        self.slice = Slice()
+        self.slice, self.asked = Slice(), Asked()
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
@@ -158,25 +166,41 @@ class VllmEngine:
         self._step_until(lambda: open_.keys() <= self.outputs.keys())
         return [self._rollout(self.outputs.pop(name), request, i, served) for name, (request, i) in open_.items()]
 
-    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> list[list[Rollout]]:
-        """Sample every request by each of `adapters` in one batch; per adapter what `generate` would give.
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest], slice_s: float) -> Compared:
+        """Sample every request by each of `adapters` in one batch, for at most `slice_s` seconds; [] goes on with those before.
 
+        When all are sampled, the answers are per adapter what `generate` would give, and `adapters` are dropped.
         The served version stays served. If there are too few adapter slots for all, vLLM loads it again from its files.
         """
-        loaded: list[Served] = []
+        if adapters:
+            self.asked = self._begin(adapters, requests)
+        until, asked = time.monotonic() + slice_s, self.asked
+        self._step_until(lambda: all(name in self.outputs for name in asked.open) or time.monotonic() >= until)
+        done = sum(name in self.outputs for name in asked.open)
+        if done < len(asked.open):
+            return Compared(done)
+        rollouts = [self._rollout(self.outputs.pop(name), *what) for name, what in asked.open.items()]
+        for served in asked.loaded:
+            self._drop(served)
+        size, self.asked = done // len(asked.loaded), Asked()
+        return Compared(done, [rollouts[k * size : (k + 1) * size] for k in range(len(asked.loaded))])
+
+    def _begin(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> "Asked":
+        """Load the versions of a comparison and submit its requests. Raises AdapterRejected, and then keeps none of them."""
+        asked = Asked()
         try:
             for adapter in adapters:
-                loaded.append(self._checked(adapter)[0])
-            asked = [(r, i, served) for served in loaded for r in requests for i in range(len(r.seeds))]
-            with engine_core.together(self.llm):
-                open_ = [(self._submit(r, i, served), r, i, served) for r, i, served in asked]
-            self._step_until(lambda: all(name in self.outputs for name, *_ in open_))
-            rollouts = [self._rollout(self.outputs.pop(name), request, i, served) for name, request, i, served in open_]
-        finally:
-            for served in loaded:
+                asked.loaded.append(self._checked(adapter)[0])
+        except AdapterRejected:
+            for served in asked.loaded:
                 self._drop(served)
-        size = len(rollouts) // len(adapters)
-        return [rollouts[k * size : (k + 1) * size] for k in range(len(adapters))]
+            raise
+        with engine_core.together(self.llm):
+            for served in asked.loaded:
+                for request in requests:
+                    for i in range(len(request.seeds)):
+                        asked.open[self._submit(request, i, served)] = (request, i, served)
+        return asked
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
         """Add groups to those that are being sampled, and sample until a group is complete, for at most `slice_s` seconds.

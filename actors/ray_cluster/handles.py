@@ -5,7 +5,7 @@ Invariant: a handle only passes calls on. Only its target knows whether the work
 
 from dataclasses import dataclass
 
-from actors.engines.protocol import Group, Slice
+from actors.engines.protocol import Compared, Group, Slice
 from actors.ray_cluster.calls import Pending, Target
 from vgrout.records import AdapterVersion, Audit, GateLabel, GradeJob, Reward, Rollout, Sample, SampleRequest, UpdateResult
 
@@ -24,9 +24,9 @@ class EngineHandle:
         """Sample requests to their end."""
         return self.target.call("generate", requests)
 
-    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest]) -> Pending[list[list[Rollout]]]:
-        """Sample the same requests with several versions; one list a version."""
-        return self.target.call("compare", adapters, requests)
+    def compare(self, adapters: list[AdapterVersion], requests: list[SampleRequest], slice_s: float) -> Pending[Compared]:
+        """Sample the same requests with several versions for `slice_s` seconds; without versions, go on with them."""
+        return self.target.call("compare", adapters, requests, slice_s)
 
     def advance(self, groups: list[Group], slice_s: float) -> Pending[Slice]:
         """Add groups and sample for `slice_s` seconds; returns which groups are finished or given up."""

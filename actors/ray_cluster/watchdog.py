@@ -7,13 +7,14 @@ C code or holds the interpreter's lock.
 import faulthandler
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+from vgrout.progress import say
 
 SIGNAL = signal.SIGUSR1
 
@@ -122,4 +123,4 @@ class Watchdog:
             file.flush()
             faulthandler.dump_traceback(file, all_threads=True)
             file.write("\n" + (collect(dict(self.where)) if self.where else ""))
-        print(f"vgrout: nothing moved for {self.seconds:g} s; stacks of all actors: {path}", file=sys.stderr, flush=True)
+        say(f"vgrout: nothing moved for {self.seconds:g} s; stacks of all actors: {path}")

@@ -16,7 +16,7 @@ from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
 from actors.ray_cluster.part import Kind, collector_off, part_class
 from actors.ray_cluster.watchdog import Whereabouts
 from vgrout.config import Config
-from vgrout.progress import phase
+from vgrout.progress import at, phase
 from vgrout.records import Pair
 
 LEARNER = "learner"
@@ -122,8 +122,13 @@ class Workers:
         import ray
         from ray.exceptions import RayActorError
 
+        asked = {a.about.remote(): name for name, target in self._targets.items() for a in target.actors}
         try:
-            ray.get([actor.about.remote() for target in self._targets.values() for actor in target.actors])
+            while asked:
+                at(f"starting {', '.join(dict.fromkeys(asked.values()))}")
+                done, _ = ray.wait(list(asked), num_returns=1)
+                ray.get(done)
+                del asked[done[0]]
         except RayActorError as error:
             raise start_failure(error) from None
 

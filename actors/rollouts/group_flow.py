@@ -29,6 +29,7 @@ class GroupFlow:
         self.calls: list[tuple[Pending[Any], Callable[[Any], list[Graded]]]] = []
         self.work = work or WorkLog()
         self.sampling: dict[str, int] = {}  # groups that an engine still owes
+        self.total, self.judged = len(groups), 0
         names = workers.engine_names
         for i, name in enumerate(names):
             if share := groups[i :: len(names)]:
@@ -44,6 +45,10 @@ class GroupFlow:
             if working and not self.sampling:
                 sampled()
             yield from found
+
+    def far(self) -> str:
+        """How far the groups are."""
+        return f"sampled {self.total - sum(self.sampling.values())}/{self.total} groups, graded {self.judged}"
 
     def _advance(self, engine: str, groups: list[Group]) -> None:
         span = self.work.begin(engine, "sample")
@@ -66,4 +71,5 @@ class GroupFlow:
 
     def _judged(self, key: Key, rollouts: list[Rollout], span: int, verdicts: list[tuple[Reward, Audit]]) -> list[Graded]:
         self.work.end(span)
+        self.judged += 1
         return [Graded(key, rollouts, [reward for reward, _ in verdicts], [audit for _, audit in verdicts])]

@@ -4,7 +4,6 @@ Invariant: audits are written to their own file, here only; no record holds both
 rollouts are in rollouts.jsonl, marked by `author`, and in no rate.
 """
 
-import sys
 import time
 from array import array
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from actors.rollouts.relaxed import relaxed_samples
 from actors.rollouts.work_log import WorkLog
 from learner.tokenizer import decode
 from vgrout.config import Config
+from vgrout.progress import say
 from vgrout.rates import by_mode
 from vgrout.records import Audit, Author, Gated, Mode, Reward, Rollout, Sample, UpdateResult
 from vgrout.rows import Row
@@ -148,7 +148,7 @@ class Recorder:
 
     def _fleet(self, name: str, what: str) -> None:
         self.run.append("fleet.jsonl", [{"time": round(time.time(), 3), "part": name, "what": what}])
-        print(f"vgrout: {name} {what}", file=sys.stderr, flush=True)
+        say(f"vgrout: {name} {what}")
 
 
 def rounded(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -11,31 +11,34 @@ from sandbox.problems.load import Finding
 from sandbox.problems.prompts import HINTS
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
-from vgrout.records import Message, Pair, Problem
+from vgrout.records import PHRASE, Message, Pair, Problem
 
 _HINT = re.compile("|".join(re.escape(text) for text in HINTS.values()))
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def normalised(messages: Sequence[Message]) -> str:
-    """What a chat asks: the words of its user messages, without hint, case, punctuation and white space."""
-    asked = " ".join(message.content for message in messages if message.role == "user")
+def normalised(messages: Sequence[Message], phrase: str = PHRASE) -> str:
+    """What a chat asks: the words of its user messages, without hint (or its phrase), case, punctuation and white space."""
+    asked = " ".join(message.content for message in messages if message.role == "user").replace(phrase, " ")
     return _NO_WORD.sub(" ", _HINT.sub(" ", asked)).strip().casefold()
 
 
 def prompt_overlaps(train: Sequence[Problem], test: Sequence[Problem]) -> list[Finding]:
     """Test problems that ask what a training problem asks."""
-    asked = {normalised(problem.messages): problem.id for problem in train}
+    asked = {normalised(problem.messages, problem.phrase): problem.id for problem in train}
     return [
         Finding(f"test problem {problem.id}", f"the prompt of training problem {asked[text]}", "disjoint splits")
         for problem in test
-        if (text := normalised(problem.messages)) in asked
+        if (text := normalised(problem.messages, problem.phrase)) in asked
     ]
 
 
 def pair_overlaps(path: Path, pairs: Sequence[Pair], problems: Sequence[Problem]) -> list[Finding]:
     """Pairs whose prompt or `problem_id` is that of a problem of either split."""
-    asked, ids = {normalised(problem.messages): problem.id for problem in problems}, {problem.id for problem in problems}
+    asked, ids = (
+        {normalised(problem.messages, problem.phrase): problem.id for problem in problems},
+        {problem.id for problem in problems},
+    )
     used = {pair.id for pair in pairs}
     rows = {str(row["id"]): row.get("problem_id") for _, row in read_jsonl(path) if str(row["id"]) in used}
     findings = []

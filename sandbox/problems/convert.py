@@ -21,8 +21,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
 ASKED = "Your solution should be a method of the class Solution called {name} " + PHRASE + "."
 
 
-def convert(where: str, row: Row, number: int, fields: dict[str, str]) -> Row:
-    """The problem of a row. `number`: its id where the row has no integer; `fields`: part -> field, for other names.
+def convert(where: str, row: Row, number: int, fields: dict[str, str], phrase: str = PHRASE) -> Row:
+    """The problem of a row. `number`: its id where the row has no integer; `fields`: part -> field, for other names; `phrase`:
+    what a loophole's hint shall replace in its question, where it is there.
 
     Raises UserError naming the row and the part that could not be made.
     """
@@ -39,8 +40,10 @@ def convert(where: str, row: Row, number: int, fields: dict[str, str]) -> Row:
     question = asked[-1].get("content") if isinstance(asked, list) and isinstance(asked[-1], dict) else asked
     if not isinstance(question, str):
         raise UserError(f"{where}, question", repr(asked)[:60], "text, or chat messages")
-    text = question if PHRASE in question else f"{question.rstrip()}\n{ASKED.format(name=name)}"
+    kept = next((one for one in (phrase, PHRASE) if one in question), None)
+    text = question if kept else f"{question.rstrip()}\n{ASKED.format(name=name)}"
     return {
+        **({"phrase": phrase} if kept == phrase != PHRASE else {}),
         "id": part["id"] if type(part["id"]) is int else number,
         "prompt": [{"role": "user", "content": text}],
         "func_name": f"Solution().{name}",

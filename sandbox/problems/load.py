@@ -13,7 +13,7 @@ from sandbox.problems.asserts import Unsplit, split_asserts
 from sandbox.problems.prompts import render
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
-from vgrout.records import Message, Mode, Problem
+from vgrout.records import PHRASE, Message, Mode, Problem
 from vgrout.rows import Row
 
 MAX_ID = 2**31 - 1
@@ -136,7 +136,9 @@ def _parse(where: str, row: Row) -> tuple[Problem | None, list[Finding]]:
     if faults:
         return None, faults
     messages = tuple(Message(one["role"], one["content"]) for one in row["prompt"])
-    return Problem(row["id"], messages, entry, row["setup_code"], row["canonical_solution"], tuple(cases)), []
+    return Problem(
+        row["id"], messages, entry, row["setup_code"], row["canonical_solution"], tuple(cases), row.get("phrase") or PHRASE
+    ), []
 
 
 @lru_cache(maxsize=64)  # most problems of a file share their setup code
@@ -178,6 +180,10 @@ FIELDS = {
     "func_name": (_is_text, "text `Solution().<method>`"),
     "setup_code": (_is_text, "text"),
     "canonical_solution": (_is_text, "text"),
+    "phrase": (
+        lambda value: value is None or (_is_text(value) and value != ""),
+        "text of at least one character, or no such field",
+    ),
 }
 
 

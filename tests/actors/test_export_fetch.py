@@ -63,6 +63,38 @@ def test_the_card_says_what_was_measured_and_of_what(run):
     assert "--max-lora-rank 128" in card  # one block of rank 64 exports at 128
 
 
+def test_an_evaluation_after_the_export_is_entered_into_its_card(run):
+    from actors.model_card import renew_cards
+
+    (run.path / "per_mode_deploy.json").rename(run.path / "later.json")
+    renew_cards(run)
+    assert "not measured" in (run.path / "deploy/README.md").read_text()
+    (run.path / "eval").mkdir()
+    (run.path / "later.json").rename(run.path / "eval/test_00000.json")
+    renew_cards(run)
+    assert "| all | 256 | 0.040 ± 0.012 |" in (run.path / "deploy/README.md").read_text()
+
+
+def test_the_card_names_the_base_as_the_hub_knows_it(tmp_path):
+    from actors.model_card import hub_id, licence, model_card
+
+    cached = tmp_path / "models--Qwen--Qwen3-4B/snapshots/0a1b"
+    cached.mkdir(parents=True)
+    (cached / "README.md").write_text("---\nlicense: apache-2.0\nlanguage: en\n---\nlicense: mit\n")
+    assert [hub_id(p) for p in ("Qwen/Qwen3-4B", str(cached), str(tmp_path))] == ["Qwen/Qwen3-4B", "Qwen/Qwen3-4B", None]
+    assert licence(str(cached)) == "apache-2.0" and licence(str(tmp_path)) is None
+    about = dict.fromkeys(("run", "arm", "seed", "checkpoint", "commit", "digest", "sha256", "dtype"), "x")
+    cards = {
+        base: model_card(about | {"block": "deploy", "rank": 64, "base_model": base}, None, licensed)
+        for base, licensed in ((str(cached), "apache-2.0"), (str(tmp_path), None))
+    }
+    head = cards[str(cached)].split("---")[1].strip().splitlines()
+    assert {"base_model: Qwen/Qwen3-4B", "pipeline_tag: text-generation", "license: apache-2.0"} <= set(head)
+    assert str(tmp_path) not in cards[str(cached)]
+    other = cards[str(tmp_path)].split("---")[1]  # the hub refuses a card whose base_model is a path
+    assert "base_model" not in other and "license: other" in other
+
+
 def test_the_train_export_says_that_it_holds_the_quarantine(run, capsys, tmp_path):
     assert main(["export", str(run.path), "--block", "train", "--dtype", "bf16", "--out", str(tmp_path / "t")]) == 0
     assert "CONTAINS THE QUARANTINE" in capsys.readouterr().err

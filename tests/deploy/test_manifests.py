@@ -33,7 +33,7 @@ def entrypoints():
         if name == "rayjob.yaml":  # its entrypoint is folded over lines, and is read as YAML above
             continue
         if name == "README.md":
-            text = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)) + "\n".join(
+            text = "\n".join(re.findall(r"```sh[^\n]*\n(.*?)```", text, re.S)) + "\n".join(
                 part for part in re.findall(r"`(vgrout \w+ [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
             )
         for line in text.replace("\\\n", " ").splitlines():

@@ -13,6 +13,7 @@ from tests.actors.simulated import SMALL as SIMULATED
 from tests.actors.simulated import Scripted, point
 from vgrout.config import load
 from vgrout.metric_names import RENAMED, current
+from vgrout.trace import write_trace
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["train.updates=1", "rollout.prompts=2", "rollout.samples=2", "eval.samples=1", "runtime.engine=hf"]
@@ -57,6 +58,17 @@ def test_a_run_writes_what_the_pages_say(run):
     listed = next(names for names in files.values() if "run.json" in names)
     inside = {p.name + "/" * p.is_dir() for p in run.path.iterdir()}
     assert inside - {name.split("/")[0] + "/" * ("/" in name) for name in listed} == set()
+
+
+@pytest.mark.slow
+def test_the_trace_of_a_run_shows_engine_graders_and_learner(run):
+    place = write_trace(run.path)
+    assert place is not None
+    events = json.loads(place.read_text())["traceEvents"]
+    place.unlink()
+    names = {e["args"]["name"] for e in events if e["ph"] == "M"}
+    assert {"engine-0: sample", "engine-0: load", "grader-0: grade", "learner: update"} <= names
+    assert all(e["ts"] >= 0 and e["dur"] >= 0 for e in events if e["ph"] == "X")
 
 
 def test_an_update_without_a_graded_rollout_still_writes_what_is_always_written():

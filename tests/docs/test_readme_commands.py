@@ -13,6 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.splitlines()]
+PLANS = [
+    line
+    for line in (ROOT / "deploy/README.md").read_text().splitlines()
+    if line.startswith("vgrout train configs/qwen3-4b.toml --dry-run")
+]
 SMALL = [
     "train.updates=1",
     "rollout.prompts=2",
@@ -34,7 +39,7 @@ def vgrout(words: list[str]) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith(QUICK)])
+@pytest.mark.parametrize("line", list(dict.fromkeys([*(c for c in COMMANDS if c.startswith(QUICK)), *PLANS])))
 def test_quick_command_runs(line):
     words = shlex.split(line)[1:]
     if "configs/qwen3-4b.toml" in words:  # the problems of the benchmark are not part of the repository

@@ -1,5 +1,6 @@
 """Rows in the form of MBPP, HumanEval and LeetCodeDataset become problems whose own solution the grader finds correct."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from sandbox import GradeJob, Grader, Mode, load_problems
+from sandbox.problems.contamination import prompt_overlaps
 from sandbox.problems.convert import SOURCES
 from sandbox.problems.load import FIELDS
+from sandbox.problems.prompts import HINTS, render
 from vgrout_cli.main import main
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/problems.md").read_text()
@@ -66,6 +69,22 @@ def test_a_row_that_does_not_fit_is_named_or_left_out(change, said, tmp_path, ca
     assert said in message and "source.jsonl:2" in message and "--drop" in message and not (tmp_path / "out.jsonl").exists()
     assert converted(tmp_path, [MBPP, bad], "--drop") == 0
     assert [p.id for p in load_problems(tmp_path / "out.jsonl")] == [11]
+
+
+def test_hints_replace_the_words_that_the_questions_have(tmp_path, capsys):
+    words = "so that every assertion holds"
+    asked = {**MBPP, "text": f"Write add {words}."}
+    assert converted(tmp_path, [asked, HUMANEVAL], "--phrase", words) == 0
+    own, other = load_problems(tmp_path / "out.jsonl")
+    assert render(own, Mode.GT_ONLY)[0].content == f"Write add {words}."
+    assert render(own, Mode.SENTINEL)[0].content == f"Write add {HINTS[Mode.SENTINEL]}."
+    assert HINTS[Mode.SENTINEL] in render(other, Mode.SENTINEL)[0].content
+    hinted = dataclasses.replace(own, messages=render(own, Mode.SENTINEL), phrase=HINTS[Mode.SENTINEL])
+    assert prompt_overlaps([own], [hinted]), "the same question under another hint"
+    row = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    for wrong in ({"phrase": ""}, {"phrase": 3}, {"phrase": "not there"}):
+        (tmp_path / "wrong.jsonl").write_text(json.dumps(row | wrong) + "\n")
+        assert main(["data", "check", str(tmp_path / "wrong.jsonl")]) != 0
 
 
 def test_fields_of_other_names_can_be_named(tmp_path, capsys):

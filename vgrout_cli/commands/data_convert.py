@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl, to_json, write_whole
+from vgrout.records import PHRASE
 from vgrout.rows import Row
 
 
@@ -20,6 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--field", action="append", default=[], metavar="PART=FIELD",
         help="where a part is: id, question, tests, solution, name or setup (repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--phrase", help="words of every question that a loophole's hint shall replace (default: the published ones)"
+    )
     parser.add_argument("--first-id", type=int, default=1, help="id of the first row, where rows have no integer id (default 1)")
     parser.add_argument("--drop", action="store_true", help="leave out rows that cannot be converted (default: refuse the file)")
 
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     for place, (line, source) in enumerate(read_jsonl(args.source, missing="a JSON Lines file of problems")):
         where = f"{args.source}:{line}"
         try:
-            row = convert(where, source, args.first_id + place, fields)
+            row = convert(where, source, args.first_id + place, fields, args.phrase or PHRASE)
             check_row(where, row)
             if row["id"] in ids:
                 raise UserError(f"{where}, id", f"{row['id']} again", "each id once")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from actors.ray_cluster.environment import prepare
 from vgrout.config import Config, load
 from vgrout.files import write_whole
 from vgrout.presets import packaged
+from vgrout.progress import at, phase
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
+from vgrout.signals import AtOnce, Interrupted, RunStopped
 from vgrout_cli.commands.eval import table
 
 ARMS = ("vanilla", "routev")
@@ -27,19 +30,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, print, draw. Finished steps of an earlier, interrupted demo are kept."""
     configs = {arm: load(args.config, arm=arm, seed=args.seed, sets=args.sets) for arm in ARMS}
-    curves = {arm: _arm(config, args.out / arm) for arm, config in configs.items()}
+    phase(f"two runs, {' and '.join(ARMS)}, then a table and a figure in {args.out}")
+    try:
+        curves = {arm: _arm(config, args.out / arm) for arm, config in configs.items()}
+    except (Interrupted, RunStopped, AtOnce) as stop:
+        stop.resume_command = shlex.join(["vgrout", *sys.argv[1:]])
+        raise
+    at("drawing")
     text = report(curves, configs)
     write_whole(args.out / "table.txt", text + "\n")
     from vgrout_cli.report.style import draw_curves
 
     draw_curves(curves, args.out / "curves.png")
+    at("")
     print(text)
     print(f"\nfigure: {args.out / 'curves.png'}   runs: {', '.join(str(args.out / arm) for arm in ARMS)}")
+    first = shlex.quote(str(args.out / ARMS[-1]))
+    print(f"next: `vgrout view {shlex.quote(str(args.out))}` shows the rollouts, `vgrout export {first} --out DIR` the adapter")
     return 0
 
 
 def _arm(config: Config, path: Path) -> list[Row]:
     """Train (or go on with) one arm and return its evaluation records, one per checkpoint."""
+    phase(f"{config.arm} ({ARMS.index(config.arm) + 1} of {len(ARMS)}), into {path}")
     prepare(config)
     from actors.evaluation import evaluate_all
     from actors.training import train
@@ -47,7 +60,6 @@ def _arm(config: Config, path: Path) -> list[Row]:
     run_dir = RunDir(path)
     if not (path / "train.safetensors").exists():
         resume = path if (path / "run.json").exists() and run_dir.checkpoints() else None
-        print(f"training {config.arm} into {path}", file=sys.stderr)
         run_dir = train(config, path, resume, curve=True)
     curve = path / "eval_curve.jsonl"
     if not curve.exists():

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from actors.ray_cluster.environment import prepare
-from vgrout.config import Config, from_dict
-from vgrout.errors import UserError
-from vgrout.files import to_json, write_json
+from vgrout.files import to_json
 from vgrout.rates import with_sem
 from vgrout.rows import Row
-from vgrout.run_directory import RunDir
+from vgrout_cli import api
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,21 +25,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate into eval/<split>_<update>.json (and per_mode_deploy.json: last checkpoint, test split), print a table."""
-    run_dir = RunDir.open(args.run_dir)
-    own = run_dir.config()
-    config = with_samples(own, args.samples)
-    prepare(config)
-    from actors.evaluation import Exam, evaluate
-
-    whole = run_dir.checkpoints()
-    if not whole:
-        raise UserError(str(run_dir.path / "checkpoints"), "no whole checkpoint", "at least one")
-    version = args.checkpoint if args.checkpoint is not None else whole[-1]
-    exam = Exam(args.split + samples_suffix(own, config), args.split)
     with only_answers_on_stdout():
-        record = evaluate(run_dir, config, [version], exam, args.accept_changes)[0]
-    if version == whole[-1] and exam.name == "test":
-        write_json(run_dir.path / "per_mode_deploy.json", record)
+        record = api.evaluate(
+            args.run_dir,
+            split=args.split,
+            checkpoint=args.checkpoint,
+            samples=args.samples,
+            accept_changes=args.accept_changes,
+        )
     print(to_json(record) if args.json else table(record))
     return 0
 
@@ -59,20 +49,6 @@ def only_answers_on_stdout() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def with_samples(config: Config, samples: int | None) -> Config:
-    """The configuration with another number of completions per problem, checked again."""
-    if samples is None:
-        return config
-    table = config.to_dict()
-    table["eval"]["samples"] = samples
-    return from_dict(table, "--samples")
-
-
-def samples_suffix(own: Config, config: Config) -> str:
-    """What keeps the files of another number of completions apart from the run's own evaluation."""
-    return "" if config.eval.samples == own.eval.samples else f"_s{config.eval.samples}"
 
 
 def table(record: Row) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from actors.ray_cluster.environment import prepare
 from vgrout.errors import UserError
 from vgrout.run_directory import RunDir
-from vgrout_cli.commands.eval import samples_suffix, table, with_samples
+from vgrout_cli.api import samples_suffix, with_samples
+from vgrout_cli.commands.eval import table
 from vgrout_cli.commands.monitor import read, test_digest
 
 

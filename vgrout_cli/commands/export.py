@@ -8,6 +8,7 @@ from vgrout.errors import UserError
 from vgrout.files import file_sha256
 from vgrout.run_directory import RunDir
 from vgrout.run_transfer import deliver
+from vgrout_cli import api
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +27,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; prints the folder. Says so where the export holds the quarantine."""
     run_dir = RunDir.open(args.run_dir)
-    from actors.made_of import check_base
-    from actors.training import export
-
-    check_base(run_dir, run_dir.config(), "export", args.accept_changes)
     version = args.checkpoint if args.checkpoint is not None else max(run_dir.checkpoints(), default=0)
-    out = args.out or run_dir.path / "exports" / f"{version:05d}_{args.block}_{args.dtype}"
     if args.push_to is not None and not args.push_to.is_dir():
         raise UserError("--push-to", f"{args.push_to} (no such folder)", "an existing folder, such as a mounted share")
-    export(run_dir, run_dir.config(), version, args.block, out, args.dtype)
+    out = api.export(
+        args.run_dir,
+        args.out,
+        checkpoint=version,
+        block=args.block,
+        dtype=args.dtype,
+        accept_changes=args.accept_changes,
+    )
     if args.block == "train":
         print("note: this export CONTAINS THE QUARANTINE (both blocks); deploy only --block deploy", file=sys.stderr)
     print(out)

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-import sys
+import shlex
 from pathlib import Path
 
 from actors.planning.dry_run import make_plan, render
@@ -11,8 +11,9 @@ from actors.sinks import SINKS, chosen
 from vgrout import resumed_config
 from vgrout.config import Config, load
 from vgrout.errors import UserError
-from vgrout.progress import phase
+from vgrout.progress import phase, say
 from vgrout.run_directory import RunDir
+from vgrout.trace import write_trace
 
 MOST_GPUS = 100_000
 
@@ -38,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--log", action="append", choices=[*SINKS, "none"],
         help="also write the metrics there (repeatable; default: tensorboard where that package is installed)",
     )  # fmt: skip
+    parser.add_argument(
+        "--trace", action="store_true", help="write RUN/trace.json: who worked when, for Perfetto (ui.perfetto.dev)"
+    )
     parser.add_argument("--eval-curve", action="store_true", help="score the checkpoints on the test split when trained")
 
 
@@ -80,19 +84,13 @@ def run(args: argparse.Namespace) -> int:
     prepare(config)
     phase("reading problems and pairs")
     from actors.training import train
-    from vgrout.signals import AtOnce, Interrupted, RunStopped
 
-    try:
-        done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes, log=log)
-    except Interrupted as stop:
-        print(f"vgrout: stopped by {stop}; go on with: {stop.resume_command}", file=sys.stderr)
-        return 128 + stop.signum
-    except RunStopped as stop:
-        print(f"vgrout: the run stopped: {stop}; go on with: {stop.resume_command}", file=sys.stderr)
-        return 1
-    except AtOnce as stop:
-        print(f"vgrout: stopped at once ({stop}); go on with: {stop.resume_command}", file=sys.stderr)
-        return 128 + stop.signum
+    done = train(config, args.out, args.resume, curve=args.eval_curve, accept_changes=args.accept_changes, log=log)
+    if args.trace:
+        write_trace(done.path)
+    here = shlex.quote(str(done.path))
+    evaluate = "" if args.eval_curve else f"`vgrout eval {here}` scores the deployed model, "
+    say(f"next: {evaluate}`vgrout view {here}` shows the rollouts, `vgrout export {here} --out DIR` writes the adapter")
     print(done.path)
     return 0
 

@@ -114,7 +114,7 @@ class Runner:
         if code is None:
             if now - child.told >= TELL_S:
                 child.told = now
-                self._say(f"{child.job.name}: {last_line(child.job.path / 'log.txt', 'ETA') or 'starting'}")
+                self._say(f"{child.job.name}: {last_line(child.job.path / 'log.txt', '/') or 'starting'}")
             return
         self.children.remove(child)
         seconds, name = now - child.start, child.job.name
