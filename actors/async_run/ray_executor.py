@@ -241,6 +241,7 @@ class RayExecutor:
         return [e.Checkpointed(version)]
 
     def _restart(self, name: str) -> None:
+        self.recorder.work.lost(name)
         self.pending = {ref: p for ref, p in self.pending.items() if p.name != name}
         self.workers.restart(name)
 
