@@ -119,6 +119,6 @@ def draw_curves(curves: dict[str, list[Row]], path: Path) -> None:
                     axis.plot(x, y, dash, marker=look(arm).marker, color=look(arm).light, label=label)
                     low, high = ([v + sign * s for v, s in zip(y, sem, strict=True)] for sign in (-1, 1))
                     axis.fill_between(x, low, high, color=look(arm).light, alpha=0.15, linewidth=0)
-            rates(axis, f"{what} rate on the test split")
+            rates(axis, f"{what} rate on the test split", "share of answers")
         axes[0].legend()
         write_whole(path, png(figure))
