@@ -107,8 +107,9 @@ def evaluation(path: Path, record: object) -> Row:
 
 
 def with_sem(counts: Row, what: str) -> str:
-    """A rate with its standard error, which one rollout or none does not have."""
+    """A rate with its standard error, which the answers to one problem alone do not have."""
     if not counts["n"]:
         return "-"
     rate = f"{counts[f'{what}_rate']:.3f}"
-    return rate if counts["n"] == 1 else f"{rate} ± {counts[f'{what}_sem']:.3f}"
+    sem = counts[f"{what}_sem"]
+    return rate if counts["n"] == 1 or sem is None or sem != sem else f"{rate} ± {sem:.3f}"

@@ -6,7 +6,8 @@ import statistics as stdlib
 
 import pytest
 
-from vgrout.rates import by_mode, clustered_sem, of_evaluation, to_json
+from vgrout import files
+from vgrout.rates import by_mode, clustered_sem, of_evaluation, to_json, with_sem
 from vgrout.records import Audit, Mode, Status
 
 
@@ -41,3 +42,10 @@ def test_the_clustered_standard_error_is_that_of_problem_means_and_not_of_answer
     assert by_mode(answers)["all"].sem("solve") < 0.6 * per_problem  # the binomial one, as if 20 draws
     assert of_evaluation(answers)["all"]["solve_sem"] == pytest.approx(per_problem)
     assert of_evaluation(answers)["all"]["solve_rate"] == 0.4
+
+
+def test_answers_to_one_problem_are_told_without_a_standard_error():
+    counts = of_evaluation([audit(Mode.SENTINEL, correct=right) for right in (True, False)])["all"]
+    for record in (counts, json.loads(files.to_json(counts))):
+        assert with_sem(record, "solve") == "0.500"
+    assert with_sem({"n": 4, "hack_rate": 0.25, "hack_sem": 0.125}, "hack") == "0.250 ± 0.125"
