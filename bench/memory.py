@@ -38,8 +38,9 @@ from vgrout.records import GateLabel, Sample, Sampling
 ROOT = Path(__file__).parents[1]
 SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
               "train.micro_tokens=512", "runtime.learner_threads=1"]  # fmt: skip
-SHORT_SETS = ["rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=192", "rollout.prompt_limit=64",
-              "train.micro_tokens=512", "runtime.learner_threads=2"]  # fmt: skip
+# Four rollouts of each label, which share a prompt, fill a micro-batch, and their completions one chunk of the head.
+SHORT_SETS = ["rollout.prompts=1", "rollout.samples=12", "rollout.max_new_tokens=256", "rollout.prompt_limit=64",
+              "train.micro_tokens=1088", "runtime.learner_threads=2"]  # fmt: skip
 
 
 def small(layers: int = 3, vocabulary: int = 4096) -> Qwen3Config:
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c")
     parser.add_argument("--model", default="Qwen/Qwen3-4B", help="a model folder or id whose shape it has (random weights)")
     parser.add_argument("--layers", type=int, help="cut the model to this many layers")
-    parser.add_argument("--short", action="store_true", help="4 rollouts of 256 tokens")
+    parser.add_argument("--short", action="store_true", help="12 rollouts of 320 tokens")
     args = parser.parse_args()
     cuda = torch.cuda.is_available()
     if not (cuda or args.small or args.short):

@@ -62,10 +62,11 @@ def test_a_real_model_trains_resumes_and_is_exported(world, dtype, mode, tmp_pat
     assert main(["train", preset, "--arm", arm, "--out", str(run), *world, *more]) == 0
     rows = RunDir.open(run).read("metrics.jsonl")
     with capsys.disabled():
-        gaps, mismatch = ([f"{row[name]:.1e}" for row in rows] for name in ("canary_gap", "mismatch/max"))
-        print(f"\n{dtype} {mode}: mean canary gap {gaps}, mismatch {mismatch}")
+        said = [[f"{row[name]:.1e}" for row in rows if name in row] for name in ("canary_gap", "mismatch/max")]
+        print(f"\n{dtype} {mode}: mean canary gap {said[0]}, mismatch {said[1]}")
+    gaps = [row["canary_gap"] for row in rows if "canary_gap" in row]  # async: of updates since which a version was loaded
     assert len(rows) == 2 and RunDir.open(run).config().runtime.canary_tolerance == 1e-3
-    assert all(row["canary_gap"] <= (1e-3 if dtype == "float32" else 0.1) for row in rows)
+    assert gaps and max(gaps) <= (1e-3 if dtype == "float32" else 0.1)
     assert main(["export", str(run), "--dtype", "bf16"]) == 0
     if mode == "sync":
         shutil.rmtree(RunDir.open(run).checkpoint(2))  # as if it had been killed before the second checkpoint was whole
