@@ -40,7 +40,7 @@ class FixedTerms:
     weight: dict[int, Tensor] = field(default_factory=dict)  # truncated importance weights, learner over engine
     wrote: dict[int, Tensor] = field(default_factory=dict)  # under the policy that sampled it; empty where there is none
     gap: dict[int, Tensor] = field(default_factory=dict)  # their logarithms before truncation; empty where there is none
-    drift: dict[int, float] = field(default_factory=dict)  # log of the sequence's ratio, policy that trains over engine
+    drift: dict[int, Tensor] = field(default_factory=dict)  # scalars: log of the sequence's ratio, policy that trains over engine
 
     def note_behaviour(self, row: int, sample: Sample, now_N: Tensor) -> None:
         """Enter the importance weights of a rollout from `now_N`, its log-probabilities under the policy that sampled it."""
@@ -61,7 +61,7 @@ class FixedTerms:
         if not sample.logprobs:
             return
         drift_N = now_N - torch.tensor(sample.logprobs, device=now_N.device)
-        self.drift[row] = drift_N.double().sum().item()
+        self.drift[row] = drift_N.double().sum()
         if self.trained:
             self.weight[row] = torch.exp(drift_N).clamp(max=self.cap)
 
@@ -99,7 +99,8 @@ class FixedTerms:
     def off_policy(self, rows: list[int], team: Team) -> dict[str, float]:
         """How far the policy that these rollouts train is from the one that wrote them: the median of the sequences' ratios,
         and their effective sample size (sum w)^2 / sum w^2 as a share of their number. NaN where there is none."""
-        every = team.merged(self.drift)
+        known = torch.stack([*self.drift.values()]).tolist() if self.drift else []
+        every = team.merged(dict(zip(self.drift, known, strict=True)))
         drift_G = torch.tensor([every[row] for row in rows if row in every], dtype=torch.float64)
         if not len(drift_G):
             return {"importance/deployed_median": math.nan, "importance/deployed_ess": math.nan}

@@ -80,11 +80,12 @@ class Optimizer:
 
     def _norms(self) -> tuple[float, float]:
         """Norms of the deployed block's and of the quarantine's part of the gradient about to be applied."""
-        deployed, quarantine, r = 0.0, 0.0, self.lora.rank
+        squares, r = [], self.lora.rank  # read at once at the end: a GPU is waited for once, not per module
         for module in self.lora.modules.values():
             if module.a_SI.grad is None or module.b_OS.grad is None:
                 continue
             a, b = module.a_SI.grad, module.b_OS.grad
-            deployed += (a[:r].square().sum() + b[:, :r].square().sum()).item()
-            quarantine += (a[r:].square().sum() + b[:, r:].square().sum()).item()
-        return math.sqrt(deployed), math.sqrt(quarantine)
+            squares.append(a[:r].square().sum() + b[:, :r].square().sum())
+            squares.append(a[r:].square().sum() + b[:, r:].square().sum())
+        sums = torch.stack(squares).tolist() if squares else []
+        return math.sqrt(sum(sums[::2])), math.sqrt(sum(sums[1::2]))
