@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float32]
+Reals = NDArray[np.floating]
 F = np.float32
 WIDTH = 16  # numbers that are made together: 8 radii and 8 angles
 LOG = (-1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1,
@@ -87,7 +88,7 @@ def _polynomial(y: Floats, x: Floats, coefficients: tuple[float, ...]) -> Floats
     return y
 
 
-def _multiply_add(a: Floats, b: Floats | np.float32, c: Floats | np.float32) -> Floats:
+def _multiply_add(a: Reals, b: Reals | np.float32, c: Reals | np.float32) -> Floats:
     """a b + c with one rounding. The product is exact in float64; the sum is rounded to odd there, so that rounding it once more
     to float32 gives what rounding the exact sum would."""
     product, addend = a.astype(np.float64) * np.float64(b), np.asarray(c, np.float64)
