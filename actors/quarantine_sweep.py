@@ -5,6 +5,7 @@ Invariant: the adapter of every scale is an ordinary one, checked by the canary 
 those of every other evaluation of the run.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -76,7 +77,8 @@ def write_sweep(run: RunDir, scales: Sequence[float] = SCALES, exam: Exam | None
         count, at_once = len(workers.engines), max(1, slots(config) // len(Sampling))
         for first in range(0, len(adapters), at_once):
             some = adapters[first : first + at_once]
-            shares = finish_all([engine.compare(some, asked[i::count]) for i, engine in enumerate(workers.engines)])
+            whole = [engine.compare(some, asked[i::count], math.inf) for i, engine in enumerate(workers.engines)]
+            shares = [one.answers for one in finish_all(whole) if one.answers is not None]
             for k in range(len(some)):
                 batch = grade(workers, dataset, in_order(asked, [share[k] for share in shares]))
                 record["scales"].append({"scale": scales[first + k], **rates.of_evaluation(batch.audits)})

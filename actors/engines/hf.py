@@ -42,8 +42,8 @@ class HfEngine:
         self.loads = 0
         self.served: AdapterVersion | None = None
         self.base_gap: Gap | None = None
-        self.to_ask: list[tuple[AdapterVersion, SampleRequest]] = []  # what is left of a comparison
-        self.answers: dict[int, list[Rollout]] = {}  # of a comparison, by version
+        self.to_ask: list[tuple[int, AdapterVersion, SampleRequest]] = []  # what is left of a comparison, by place of its version
+        self.answers: list[list[Rollout]] = []  # of a comparison, one list a version
 
     def load(self, adapter: AdapterVersion) -> float:
         """Serve `adapter` from now on; returns the canary's gap. Raises AdapterRejected and keeps the old one."""
@@ -88,16 +88,16 @@ class HfEngine:
         """Sample every request by each of `adapters`, one after the other, for at most `slice_s` seconds; [] goes on with
         those before. The last one stays served."""
         if adapters:
-            self.to_ask = [(adapter, request) for adapter in adapters for request in requests]
-            self.answers = {adapter.version: [] for adapter in adapters}
+            self.to_ask = [(place, adapter, request) for place, adapter in enumerate(adapters) for request in requests]
+            self.answers = [[] for _ in adapters]
         until = time.monotonic() + slice_s
         while self.to_ask and time.monotonic() < until:
-            adapter, request = self.to_ask.pop(0)
+            place, adapter, request = self.to_ask.pop(0)
             if self.served is not adapter:
                 self.load(adapter)
-            self.answers[adapter.version] += self._group(request)
-        done = sum(map(len, self.answers.values()))
-        return Compared(done) if self.to_ask else Compared(done, list(self.answers.values()))
+            self.answers[place] += self._group(request)
+        done = sum(map(len, self.answers))
+        return Compared(done) if self.to_ask else Compared(done, self.answers)
 
     def advance(self, groups: list[Group], slice_s: float) -> Slice:
         """Sample all groups to their end: transformers' generate cannot be interrupted, so `slice_s` has no effect."""
