@@ -128,7 +128,7 @@ class Progress:
 
     def inside(self, text: str) -> None:
         """Say where the running step is."""
-        at(f"{self.label} {min(self.done + 1, self.total)}/{self.total}: {text}")
+        at(f"{self.label} {min(self.done + 1, self.total)} of {self.total}: {text}")  # not `1/4`, which says that it is done
 
     def step(self, text: str = "", count: int = 1) -> None:
         """Advance by `count` and print."""
