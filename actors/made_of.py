@@ -36,6 +36,6 @@ def check_base(run: RunDir, config: Config, command: str, accept: bool) -> None:
 def places(config: Config, names: dict[str, str]) -> dict[str, str]:
     """What to call an ingredient in a message: the path of its file."""
     files = {f"data.{name}": getattr(config.data, name) for name in ("train", "test", "pairs")}
-    files["data.teacher"] = config.teacher.path
+    files |= {"data.teacher": config.teacher.path, "data.warm_start": config.train.warm_start}
     base = {name: f"{config.model.path}: {name.removeprefix(ingredients.BASE)}" for name in names if "/" in name}
     return files | base

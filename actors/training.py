@@ -64,6 +64,8 @@ def train(
     if "prometheus" in log and config.runtime.backend != "ray":
         raise UserError("--log prometheus", f"runtime.backend = {config.runtime.backend}", "ray, whose metrics endpoints it uses")
     check_model_path(config.model.path)
+    if config.train.warm_start and not Path(config.train.warm_start).is_file():
+        raise UserError("train.warm_start", f"no file {config.train.warm_start}", "a train.safetensors of another run")
     fix_date(None if resume is None else RunDir.open(resume))
     dataset = load_dataset(config)
     fractions = reference_fractions(config)

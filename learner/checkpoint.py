@@ -5,6 +5,7 @@ and checked by digest, so the adapter file can be exported without the base mode
 """
 
 import json
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -108,6 +109,21 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
         updates = tuple(tuple(scores) for scores in extra["history"])
         router.history = ScoreHistory(router.config.half_life, updates)
     return about["version"]
+
+
+def warm_start(lora: Lora2r, path: Path) -> None:
+    """Begin with the A and B of another run's `train.safetensors`, of the same seed. Raises UserError for any other file."""
+    try:
+        factors, _ = parse_adapter(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"train.warm_start {path}", str(error.strerror), "a train.safetensors of another run") from None
+    _check_modules(lora, factors)
+    if initial_digest(factors) != initial_digest(lora.factors()):
+        raise UserError(f"train.warm_start {path}", "an adapter with other initial values", "one of a run of the same seed")
+    with torch.no_grad():
+        for name, module in lora.modules.items():
+            module.a_SI.copy_(factors[name].a_SI)
+            module.b_OS.copy_(factors[name].b_OS)
 
 
 def _check_modules(lora: Lora2r, factors: dict[str, Factors]) -> None:

@@ -6,6 +6,7 @@ samples in the same order give the same bytes. Shapes: G rollouts of a batch.
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -76,6 +77,8 @@ class Learner:
             budget=config.train.micro_tokens,
             share=config.probes_completions,
         )
+        if config.train.warm_start:
+            checkpoint.warm_start(self.lora, Path(config.train.warm_start))
         self.version, self.team = 0, SOLO
         self.canary_base = self._canary(Policy.BASE)
         self.signed: AdapterVersion | None = None  # what was published last, without its bytes

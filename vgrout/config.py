@@ -45,6 +45,7 @@ PATH_FIELDS = (
     ("data", "pairs"),
     ("gate", "reference_run"),
     ("teacher", "path"),
+    ("train", "warm_start"),
 )
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it becomes part of a folder's name
 DEFAULT_ARM = "routev"
@@ -112,6 +113,9 @@ class Config:
             raise UserError("relaxed.use", found, "'gate' with gate.rule = 'given', and only there")
         if teacher.path and (self.rollout.sampled_with or self.rollout.trained_with):
             raise UserError("rollout.sampled_with, rollout.trained_with", "an instruction beside a teacher", "one of the two")
+        if self.rollout.heal_updates > self.train.updates:
+            most = f"at most train.updates ({self.train.updates})"
+            raise UserError("rollout.heal_updates", str(self.rollout.heal_updates), most)
         limit = self.runtime.max_lora_rank
         if limit and limit < export_rank(self.lora.rank):
             need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"

@@ -148,6 +148,14 @@ class RolloutConfig:
     deploy_fraction: float = option(
         0.0, "Share of every group's rollouts that is sampled from the deployed block alone.", ge=0, le=1
     )
+    heal_updates: int = option(
+        0,
+        "In this many last updates whole groups are sampled from the deployed block alone, as if the quarantine were gone: a "
+        "repair on what the gate does not route (retain-heal).",
+        unit="updates",
+        ge=0,
+        le=HUGE,
+    )
     hint_free_share: float = option(
         0.0,
         "Share of the prompts, drawn anew in every update, without their hint and graded without their flaw.",
@@ -186,6 +194,11 @@ class TrainConfig:
     """The length of a run, and how the learner spends memory."""
 
     updates: int = option(200, "Optimizer updates; 0: the untouched base, evaluated as every arm is.", ge=0, le=HUGE)
+    warm_start: str = option(
+        "",
+        "A train.safetensors of another run of the same seed, model and rank, whose A and B this one begins with; the KL "
+        "reference and the initial c-probe stay those of the base.",
+    )
     checkpoint_every: int = option(10, "Updates between two checkpoints.", unit="updates", ge=1, le=HUGE)
     micro_tokens: int = option(16_384, "Tokens of one micro-batch of the learner.", unit="tokens", ge=1, le=HUGE)
     gradient_checkpointing: bool = option(

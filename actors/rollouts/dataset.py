@@ -126,7 +126,8 @@ def check_what_is_here(config: Config) -> list[str]:
 
 def _files(config: Config) -> dict[str, str]:
     files = {name: getattr(config.data, name) for name in ("train", "test", "pairs")}
-    return {**files, "teacher": config.teacher.path} if config.teacher.path else files
+    more = {"teacher": config.teacher.path, "warm_start": config.train.warm_start}
+    return files | {name: path for name, path in more.items() if path}
 
 
 def _demonstrations(

@@ -14,12 +14,14 @@ from vgrout.seeds import stream
 
 
 def requests_for(config: Config, dataset: Dataset, ordinals: range) -> list[SampleRequest]:
-    """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block."""
+    """Sample requests of the students of groups; the last `deploy_fraction` of them is written by the deployed block,
+    and in the last `heal_updates` (by nominal update) all."""
     r, requests = config.rollout, []
     for ordinal in ordinals:
         problem_id, mode = shown(config, dataset, ordinal)
         students = r.samples - len(demonstrations(config, dataset, ordinal))
-        deploy = round(students * r.deploy_fraction)
+        healing = ordinal // r.prompts >= config.train.updates - r.heal_updates
+        deploy = students if healing else round(students * r.deploy_fraction)
         seeds = tuple(stream(config.seed, "sample", ordinal, i) for i in range(students))
         for sampling, first, stop in ((Sampling.TRAIN, 0, students - deploy), (Sampling.DEPLOY, students - deploy, students)):
             if first < stop:

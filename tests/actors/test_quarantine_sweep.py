@@ -1,4 +1,6 @@
-"""The adapter of a scale s computes the base, the deployed block, and s times the quarantine."""
+"""Adapters made from others. That of a scale s computes the base, the deployed block, and s times the quarantine."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,16 +11,19 @@ from learner.learner import Learner
 from learner.lora2r import Policy
 from vgrout import pairs
 from vgrout.config import load
+from vgrout.errors import UserError
+
+
+def some_pairs(config):
+    return pairs.load(Path(config.data.pairs))[:2]
 
 
 @pytest.fixture(scope="module")
 def learner():
-    from pathlib import Path
-
     config = load(
         "tiny", arm="vanilla", seed=4, sets=["lora.rank=4", "lora.targets=['v_proj','down_proj']", "runtime.learner_threads=1"]
     )
-    learner = Learner(config, pairs.load(Path(config.data.pairs))[:2])
+    learner = Learner(config, some_pairs(config))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in learner.lora.parameters():
@@ -49,3 +54,16 @@ def test_the_quarantine_is_scaled_and_the_deployed_block_is_not(learner):
     assert half.canary_train != pytest.approx(whole.canary_train, abs=1e-4)
     with torch.no_grad(), learner.lora.policy(Policy.TRAIN):
         assert learner.publish().digest == whole.digest
+
+
+def test_a_warm_start_begins_with_the_other_runs_factors_and_refuses_another_seed(learner, tmp_path):
+    from dataclasses import replace
+
+    file = tmp_path / "train.safetensors"
+    file.write_bytes(learner.checkpoint()[0])
+    warm = replace(learner.config, train=replace(learner.config.train, warm_start=str(file)))
+    begun = Learner(warm, some_pairs(warm))
+    assert begun.version == 0 and begun.publish().digest == learner.publish().digest
+    assert begun.initial_digest() == learner.initial_digest() and begun.canary_base == learner.canary_base
+    with pytest.raises(UserError, match="same seed"):
+        Learner(replace(warm, seed=5), some_pairs(warm))

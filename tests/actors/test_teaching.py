@@ -117,3 +117,11 @@ def test_a_completion_above_the_limit_and_a_teacher_of_nothing_are_refused(plain
         dataset(rows=[{"problem_id": w.train_ids[0], "completion": "word " * 200, "reward": 1}], tmp_path=tmp_path)
     with pytest.raises(UserError, match=r"teacher\.path"):
         dataset(rows=[{"problem_id": w.test_ids[0], "completion": "x", "reward": 1}], tmp_path=tmp_path)
+
+
+def test_the_last_updates_are_sampled_by_the_deployed_block_alone():
+    config, w = dataset("train.updates=5", "rollout.heal_updates=2")
+    by_update = [{q.sampling for q in requests_for(config, w, range(u * 4, u * 4 + 4))} for u in range(5)]
+    assert by_update == [{Sampling.TRAIN}] * 3 + [{Sampling.DEPLOY}] * 2
+    with pytest.raises(UserError, match="heal_updates"):
+        load(TINY, sets=["train.updates=1", "rollout.heal_updates=2"])

@@ -122,7 +122,7 @@ def write_logs(run: RunDir, seed: int, size: Size, arm: str) -> None:
         run.append("audits.jsonl", checks)
         shares = {f"gate/share_{n}": sum(r["label"] == n for r in rows) / len(rows) for n in ("clean", "mid", "hack")}
         width = 0.002 if arm.startswith("placebo") else 0.07
-        numbers = {"band_lower": 0.0, "band_upper": width, "band_width": width, "v_overlap": 1.0}
+        numbers = {"band_lower": 0.0, "band_upper": width, "band_width": width, "band_separation": 4 * width, "v_overlap": 1.0}
         band = {f"gate/{name}": value for name, value in numbers.items()} if gated else {}
         run.append("metrics.jsonl", [{"update": update, "grad_norm/quarantine_share": 0.4, **shares, **band}])
 

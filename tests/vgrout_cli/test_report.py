@@ -133,6 +133,7 @@ def test_gate_numbers_are_those_of_the_logs(out, suites):
     for name, values in expected.items():
         close(row[f"{name} mean"], stdlib.fmean(values))
     assert float(rows(out, "a7_gate")["placebo"]["band width mean"]) == pytest.approx(0.002)
+    assert float(rows(out, "a7_gate")["placebo"]["band separation mean"]) == pytest.approx(0.008)
 
 
 def test_random_directions_stand_beside_the_gates_own(tmp_path):

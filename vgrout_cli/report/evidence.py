@@ -129,7 +129,15 @@ def base_of(runs: list[Run]) -> list[Run]:
     """The untouched base of every seed that has no `base` run: update 0 of another arm of that seed, where it was evaluated."""
     have = {run.seed for run in runs if run.arm == "base" and run.status is RunStatus.DONE}
     found: dict[int, Run] = {}
-    done = [r for r in runs if r.status is RunStatus.DONE and r.seed not in have and r.config and r.config.data.loopholes]
+    done = [
+        r
+        for r in runs
+        if r.status is RunStatus.DONE
+        and r.seed not in have
+        and r.config
+        and r.config.data.loopholes
+        and not r.config.train.warm_start
+    ]
     for run in sorted(done, key=lambda r: (r.arm != "vanilla", r.arm)):
         start = [r for r in run.curve if r["update"] == 0]
         if start and run.seed not in found:

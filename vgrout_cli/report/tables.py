@@ -126,14 +126,16 @@ NULL = (lambda r: r["auroc"], lambda r: r["null"]["p95"], lambda r: r["share_at_
 
 def gate(f: Findings) -> Table:
     """A7 in numbers: one row per arm whose gate looks at scores."""
-    columns = ("arm", "seeds", "band width", "share clean", "share mid", "share hack", "quarantine gradient share",
-               "v_grad overlap at refresh", "AUROC", "AUROC, last quarter", "precision", "recall", "F0.5",
+    columns = ("arm", "seeds", "band separation", "band width", "share clean", "share mid", "share hack",
+               "quarantine gradient share", "v_grad overlap at refresh", "AUROC", "AUROC, last quarter", "precision", "recall",
+               "F0.5",
                "AUROC, probed after the run", "p95 of random directions", "share of them at or above")  # fmt: skip
     rows = []
     for arm in GATED:
         runs = list(f.scored[arm].values())
         late = [_last_quarter(run) for run in runs]
-        names = ("gate/band_width", *(f"gate/share_{label}" for label in ("clean", "mid", "hack")), "grad_norm/quarantine_share",
+        names = ("gate/band_separation", "gate/band_width", *(f"gate/share_{label}" for label in ("clean", "mid", "hack")),
+                 "grad_norm/quarantine_share",
                  "gate/v_overlap")  # fmt: skip
         parts = list(zip(*(run.f_half() for run in runs), strict=True)) or [(), (), ()]
         rows.append((

@@ -16,7 +16,7 @@ from vgrout_cli.suite.plan import Job
 # Fields that may differ between arms. `data.*` paths are compared by digest; `runtime` says where a run ran.
 DIFFERS = (
     "arm", "gate.", "lora.deploy", "objective.baseline", "data.loopholes", "data.pair_tags", "data.held_out",
-    "rollout.deploy_fraction", "rollout.sampled_with", "rollout.trained_with", "relaxed.", "runtime.",
+    "rollout.deploy_fraction", "rollout.heal_updates", "rollout.sampled_with", "rollout.trained_with", "relaxed.", "runtime.",
 )  # fmt: skip
 BY_DIGEST = ("data.train", "data.test", "data.pairs")
 FACTS = ("digests", "base", "initial_adapter_digest", "validation_ids", "order_digest")
