@@ -16,17 +16,20 @@ from actors.rollouts.relaxed import flagged, given_labels
 from actors.rollouts.sampling import requests_for
 from learner.learner import Learner
 from vgrout import pairs
-from vgrout.arms import arms_of
+from vgrout.arms import DIRECTIONS, arms_of
 from vgrout.config import load
 from vgrout.errors import UserError
 from vgrout.named_files import find
 from vgrout.records import Audit, Mode, Reward, Status
+from vgrout.toml_tables import merge
 
 SMALL = [
     "runtime.engine=hf", "runtime.backend=local", "runtime.learner_threads=1", "rollout.prompts=2", "rollout.samples=4",
     "rollout.max_new_tokens=24", "lora.rank=4", "optim.warmup=0", "train.updates=2",
 ]  # fmt: skip
-ARMS = [arm.name for arm in arms_of(find("", "tiny")) if arm.name != "base"]
+EVERY = {arm.name: arm.changes for arm in arms_of(find("", "tiny")) if arm.name != "base"}
+DRAWS = [name for name in EVERY if name.startswith(DIRECTIONS)]  # these differ in a seed alone: the first stands for all
+ARMS = [name for name in EVERY if name not in DRAWS[1:]]
 RELAXED = {"oracle_gate", "oracle_gate_half", "penalty_truth", "penalty_truth_80", "screen_truth", "screen_truth_80"}
 
 
@@ -80,6 +83,13 @@ def test_audits_decide_nothing_but_in_relaxed_arms(arm):
     assert ends[0] != start
     assert config.is_relaxed == (arm in RELAXED)
     assert (ends[0] == ends[1]) != (arm in RELAXED)
+
+
+def test_the_draws_of_random_directions_differ_in_their_seed_alone():
+    seeds = {EVERY[name]["gate"]["placebo_seed"] for name in DRAWS}
+    assert len(seeds) == len(DRAWS) == 10
+    same = {"gate": {"placebo_seed": 1}}
+    assert all(merge(EVERY[name], same) == merge(EVERY[DRAWS[0]], same) for name in DRAWS)
 
 
 def test_recall_and_false_alarm_are_the_shares_that_are_flagged():

@@ -186,7 +186,7 @@ def test_the_page_is_whole_and_loads_nothing(page, out, suites):
     assert page.index("<svg") < page.index('class="verdict"') < page.index("Red-team checklist")
     assert "<dt>absorb</dt><dd>The gate is pinned mid: both blocks train on everything" in page
     assert page.count('class="missing"') == 2  # no long run was given
-    for name in ("a2_keynote", "a3_ablation", "a5_held_out", "a7_gate", "checklist", "context", "runs"):
+    for name in ("a2_keynote", "a3_ablation", "a5_held_out", "a7_gate", "a8_forms", "checklist", "context", "runs"):
         text = (out / f"tables/{name}.tex").read_text()
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert "±" not in text.split("\n", 1)[1] and len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
@@ -270,6 +270,25 @@ def test_gate_level_and_relaxed_arms_are_said_before_the_verdict_and_marked_in_e
     named = {table.name: [row[0].text for row in table.rows if "screen_truth" in row[0].text] for table in tables(found)}
     assert named["a3_ablation"] == named["runs"] == ["screen_truth (relaxed: told of audits)"]
     assert sum("vanilla_full" in s.claim for s in verdict(found)) == 1
+
+
+def test_other_forms_are_tabled_where_every_run_of_an_arm_was_asked(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1, 2))
+    for seed, rate in ((1, 0.25), (2, 0.75)):
+        run = folder / f"routev/seed{seed}"
+        record = json.loads((run / "per_mode_deploy.json").read_text())
+        record["deploy"]["all"]["solve_rate"] = rate
+        (run / "eval_curve_test_closed.jsonl").write_text(json.dumps(record) + "\n")
+        if seed == 1:
+            (run / "eval_curve_test_no_hint.jsonl").write_text(json.dumps(record) + "\n")
+        sweep = {"scales": [{"scale": scale, "all": {"hack_rate": scale * rate}} for scale in (0.0, 0.25, 0.5, 1.0)]}
+        (run / "quarantine_sweep.json").write_text(json.dumps(sweep))
+    table = next(t for t in tables(find(gather(runs_of(folder)))) if t.name == "a8_forms")
+    row = {
+        name: cell.text for name, cell in zip(table.columns, next(r for r in table.rows if r[0].text == "routev"), strict=True)
+    }
+    assert row["solve, loophole closed"].startswith("0.500 ± 0.250") and row["hack, quarantine x 0.5"].startswith("0.250 ± 0.125")
+    assert "0." not in row["solve, without hints"]  # of one run of two
 
 
 def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):

@@ -75,8 +75,8 @@ def panels(f: Findings) -> list[Panel]:
         Panel("a4_solve", "A4", f"{long}: solve rate {asked_long}. {policies} {lines}", outcome("solve", long=True)),
         Panel("a5_modes", "A5", f"Deployed hack rate {asked} per mode for each choice of two modes with pairs, mean over seeds "
               "± 1 standard error. Open markers: modes without a pair.", held_out),
-        Panel("a7_band", "A7", "Separation of the cross-fitted pairs, mean score of hack sides minus clean sides, whatever the gate's "
-              f"upper_scale: the pairs' direction against the Haar-random one. {lines}",
+        Panel("a7_band", "A7", "Separation of the cross-fitted pairs, mean score of hack sides minus clean sides, whatever "
+              f"upper_scale is: the pairs' direction against the Haar-random one. {lines}",
               metric("gate/band_separation", "band separation", "cosine", gated)),
         Panel("a7_shares", "A7", "Share of an update's rollouts with each gate label, mean over seeds ± 1 standard error; the "
               "placebo's follow routev's by design.", shares),

@@ -34,6 +34,7 @@ PLACES = {
     "a3_ablation": "A3",
     "a5_held_out": "A5",
     "a7_gate": "A7",
+    "a8_forms": "A8",
     "context": "published",
     "runs": "runs-list",
 }

@@ -13,6 +13,7 @@ from vgrout_cli.report.evidence import Run, RunStatus
 from vgrout_cli.report.findings import Findings
 from vgrout_cli.report.gate_numbers import GATED, Scored, nulls, over_run
 from vgrout_cli.report.measures import NONE
+from vgrout_cli.report.other_forms import forms_of
 
 KEYNOTE = ("base", "vanilla", "routev", "routev_ub", "placebo", "placebo_ub", "ceiling")
 REFERENCES = {"routev": "all 4", "vanilla": "no gate", "base": "untrained"}  # last rows of A5
@@ -215,4 +216,4 @@ def _last_quarter(run: Scored) -> Scored:
 
 def tables(f: Findings) -> list[Table]:
     """All tables in the order of the page."""
-    return [keynote(f), ablation(f), held_out(f), gate(f), context(f), runs(f)]
+    return [keynote(f), ablation(f), held_out(f), gate(f), forms_of(f), context(f), runs(f)]
