@@ -34,7 +34,7 @@ def forms_of(f: Findings) -> Table:
         partly = [_over(runs, lambda r, scale=scale: _scale(r, scale), "hack") for scale in SCALES]
         rows.append((word(f.evidence.title(arm)), count(len(runs)), *usual, *others, *partly))
     note = (
-        "Deployed policy on the test split, mean ± SEM over seeds. Without hints: loopholes are open, but no prompt speaks of them. "
+        "Deployed policy on the test split, mean ± SEM over seeds. Without hints: loopholes are open, no prompt speaks of them. "
         "Loophole closed: prompts speak of loopholes that do not pay, so only solves count (`eval.forms`, `vgrout eval-curve`). "
         "Quarantine x s: deleted in part (`vgrout quarantine-sweep`); x 0 is what is deployed. – where not every run was asked. "
     )
