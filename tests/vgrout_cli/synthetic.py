@@ -145,3 +145,23 @@ def write_suite(path: Path, name: str, arms: list[str], seeds: list[int], broken
         "versions": {}, "commit": "c" * 40, "machine": {},
     })  # fmt: skip
     return path
+
+
+def suite_with(folder: Path, seeds=(1, 2, 3, 4, 5), size: Size | None = None, **rates: tuple[float, ...]) -> Path:
+    """Four arms of several seeds, some with rates of their own."""
+    for arm in ("base", "vanilla", "routev", "placebo"):
+        for seed in seeds:
+            write_run(folder / arm / f"seed{seed}", arm, seed, size or Size(problems=40), rates.get(arm))
+    return folder
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """The run directories below a folder."""
+    return [path.parent for path in sorted(folder.rglob("run.json"))]
+
+
+def spoil(path: Path, change) -> None:
+    """Change a JSON file in place."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))

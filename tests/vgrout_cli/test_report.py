@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from synthetic import Size, write_run, write_suite
+from synthetic import Size, runs_of, spoil, suite_with, write_run, write_suite
 
 from vgrout.records import LOOPHOLES, Mode
 from vgrout_cli.main import main
@@ -18,8 +18,6 @@ from vgrout_cli.report.checklist import checklist
 from vgrout_cli.report.findings import find
 from vgrout_cli.report.sources import gather
 from vgrout_cli.report.tables import gate as gate_table
-from vgrout_cli.report.tables import tables
-from vgrout_cli.report.terms import terms
 from vgrout_cli.report.verdict import verdict
 
 SEEDS = [1, 2, 3]
@@ -222,17 +220,6 @@ def test_checklist_lines_are_decided_by_their_numbers(suites, page):
     assert "p" * 64 in page
 
 
-def suite_with(folder: Path, seeds=(1, 2, 3, 4, 5), size: Size | None = None, **rates: tuple[float, ...]) -> Path:
-    for arm in ("base", "vanilla", "routev", "placebo"):
-        for seed in seeds:
-            write_run(folder / arm / f"seed{seed}", arm, seed, size or Size(problems=40), rates.get(arm))
-    return folder
-
-
-def runs_of(folder: Path) -> list[Path]:
-    return [path.parent for path in sorted(folder.rglob("run.json"))]
-
-
 def test_an_effect_is_claimed_where_there_is_one(tmp_path):
     claims, lines = outcomes(*runs_of(suite_with(tmp_path, routev=(0.1, 0.35, 0.9, 0.05))))
     assert claims["routev deploys with less hack than vanilla GRPO"] == "pass"
@@ -257,38 +244,6 @@ def test_the_recovered_share_is_that_of_the_rates(tmp_path):
     (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "recover" in s.claim]
     assert str(line.outcome) == "pass" and f"routev recovers {share:.3f} of" in line.claim
     assert f"{share:.3f} ± " in line.evidence
-
-
-def test_gate_level_and_relaxed_arms_are_said_before_the_verdict_and_marked_in_every_table(tmp_path):
-    folder = suite_with(tmp_path, seeds=(1, 2))
-    write_run(folder / "screen_truth/seed1", "screen_truth", 1, Size(problems=40), (0.0, 0.45, 0.0, 0.45))
-    spoil(folder / "screen_truth/seed1/run.json", lambda facts: facts["config"]["relaxed"].update(use="screen"))
-    found = find(gather(runs_of(folder)))
-    gate, alpha, relaxed = terms(found)
-    assert gate == "The gate of routev is two-way (clean or hack, never mid; gate.upper_scale = 0)."
-    assert alpha.startswith("alpha = .05") and "screen_truth 0.000" in relaxed
-    named = {table.name: [row[0].text for row in table.rows if "screen_truth" in row[0].text] for table in tables(found)}
-    assert named["a3_ablation"] == named["runs"] == ["screen_truth (relaxed: told of audits)"]
-    assert sum("vanilla_full" in s.claim for s in verdict(found)) == 1
-
-
-def test_other_forms_are_tabled_where_every_run_of_an_arm_was_asked(tmp_path):
-    folder = suite_with(tmp_path, seeds=(1, 2))
-    for seed, rate in ((1, 0.25), (2, 0.75)):
-        run = folder / f"routev/seed{seed}"
-        record = json.loads((run / "per_mode_deploy.json").read_text())
-        record["deploy"]["all"]["solve_rate"] = rate
-        (run / "eval_curve_test_closed.jsonl").write_text(json.dumps(record) + "\n")
-        if seed == 1:
-            (run / "eval_curve_test_no_hint.jsonl").write_text(json.dumps(record) + "\n")
-        sweep = {"scales": [{"scale": scale, "all": {"hack_rate": scale * rate}} for scale in (0.0, 0.25, 0.5, 1.0)]}
-        (run / "quarantine_sweep.json").write_text(json.dumps(sweep))
-    table = next(t for t in tables(find(gather(runs_of(folder)))) if t.name == "a8_forms")
-    row = {
-        name: cell.text for name, cell in zip(table.columns, next(r for r in table.rows if r[0].text == "routev"), strict=True)
-    }
-    assert row["solve, loophole closed"].startswith("0.500 ± 0.250") and row["hack, quarantine x 0.5"].startswith("0.250 ± 0.125")
-    assert "0." not in row["solve, without hints"]  # of one run of two
 
 
 def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):
@@ -377,12 +332,6 @@ def test_a_run_without_evaluation_has_no_numbers(tmp_path):
     assert found.status == "not evaluated" and not found.final
     (run / "train.safetensors").unlink()
     assert gather([run]).runs[0].status == "running"
-
-
-def spoil(path: Path, change) -> None:
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The report says what a reader must know first, marks relaxed arms, and tables the other forms of the questions."""
+
+import json
+
+from synthetic import Size, runs_of, spoil, suite_with, write_run
+
+from vgrout_cli.report.findings import find
+from vgrout_cli.report.sources import gather
+from vgrout_cli.report.tables import tables
+from vgrout_cli.report.terms import terms
+from vgrout_cli.report.verdict import verdict
+
+
+def test_gate_level_and_relaxed_arms_are_said_before_the_verdict_and_marked_in_every_table(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1, 2))
+    write_run(folder / "screen_truth/seed1", "screen_truth", 1, Size(problems=40), (0.0, 0.45, 0.0, 0.45))
+    spoil(folder / "screen_truth/seed1/run.json", lambda facts: facts["config"]["relaxed"].update(use="screen"))
+    found = find(gather(runs_of(folder)))
+    gate, alpha, relaxed = terms(found)
+    assert gate == "The gate of routev is two-way (clean or hack, never mid; gate.upper_scale = 0)."
+    assert alpha.startswith("alpha = .05") and "screen_truth 0.000" in relaxed
+    named = {table.name: [row[0].text for row in table.rows if "screen_truth" in row[0].text] for table in tables(found)}
+    assert named["a3_ablation"] == named["runs"] == ["screen_truth (relaxed: told of audits)"]
+    assert sum("vanilla_full" in s.claim for s in verdict(found)) == 1
+
+
+def test_other_forms_are_tabled_where_every_run_of_an_arm_was_asked(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1, 2))
+    for seed, rate in ((1, 0.25), (2, 0.75)):
+        run = folder / f"routev/seed{seed}"
+        record = json.loads((run / "per_mode_deploy.json").read_text())
+        record["deploy"]["all"]["solve_rate"] = rate
+        (run / "eval_curve_test_closed.jsonl").write_text(json.dumps(record) + "\n")
+        if seed == 1:
+            (run / "eval_curve_test_no_hint.jsonl").write_text(json.dumps(record) + "\n")
+        sweep = {"scales": [{"scale": scale, "all": {"hack_rate": scale * rate}} for scale in (0.0, 0.25, 0.5, 1.0)]}
+        (run / "quarantine_sweep.json").write_text(json.dumps(sweep))
+    table = next(t for t in tables(find(gather(runs_of(folder)))) if t.name == "a8_forms")
+    row = {
+        name: cell.text for name, cell in zip(table.columns, next(r for r in table.rows if r[0].text == "routev"), strict=True)
+    }
+    assert row["solve, loophole closed"].startswith("0.500 ± 0.250") and row["hack, quarantine x 0.5"].startswith("0.250 ± 0.125")
+    assert "0." not in row["solve, without hints"]  # of one run of two
+
+
+def test_one_seed_is_compared_with_every_draw_of_random_directions(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1,), routev=(0.0, 0.4, 0.9, 0.05))
+    for draw in range(1, 11):
+        write_run(folder / f"d{draw}", f"placebo_direction_{draw:02d}", 1, Size(problems=40), (0.6, 0.1, 0.85, 0.05))
+    claim = "routev deploys with less hack than 10 of 10 draws of random directions at its label shares"
+    assert [str(s.outcome) for s in verdict(find(gather(runs_of(folder)))) if s.claim == claim] == ["pass"]
