@@ -121,9 +121,8 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
             for form in map(Form, config.eval.forms):
                 exam = Exam(f"test_{form}", form=form)
                 write_curve(run, score(run, config, dataset, workers, scheduled(run, config)[-1:], exam), f"_{exam.name}")
-            write_curve(
-                run, score(run, config, dataset, workers, scheduled(run, config), Exam())
-            )  # last: it marks the run as done
+            # Last, because it marks the run as done.
+            write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
