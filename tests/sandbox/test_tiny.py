@@ -159,7 +159,7 @@ def test_a_short_build_is_whole_and_its_bytes_follow_from_the_seed(tmp_path, mon
     from sandbox.tiny.bank import problems
 
     few = {part: problems(DIGESTS["seed"], part)[:8] for part in ("train", "test")}
-    monkeypatch.setattr(tiny_bank, "problems", lambda seed, part: few[part])
+    monkeypatch.setattr(tiny_bank, "problems", lambda seed, part, world: few[part])
     monkeypatch.setattr(tiny_model, "Sft", partial(tiny_model.Sft, steps=6, batch=8))
     for name in ("one", "two"):
         assert main(["tiny", "build", "--out", str(tmp_path / name)]) == 0
