@@ -21,7 +21,7 @@ $(STAMP): deploy/requirements-cpu.lock pyproject.toml
 	@echo "installing into $(VENV), once"
 	$(DOTS) $(BIN)/pip install --quiet --no-deps $(TORCH) || $(BIN)/pip install --quiet --no-deps --index-url $(TORCH_INDEX) $(TORCH)
 	$(DOTS) $(BIN)/pip install --quiet --no-deps -r deploy/requirements-cpu.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(DOTS) $(BIN)/pip install --quiet --no-deps --editable .
 	touch $(STAMP)
 
 demo: setup

@@ -127,9 +127,9 @@ def ask(workers: Workers, dataset: Dataset, config: Config, exam: Exam, adapters
 
 
 def _rest(began: float, done: int, total: int) -> str:
-    """How long the sampling still takes; nothing while no answer is whole."""
+    """How long the sampling still takes; nothing before a tenth is there: answers are sampled together and end together."""
     seconds = time.monotonic() - began
-    return f", ETA {duration(seconds / done * (total - done))}" if 0 < done < total else ""
+    return f", ETA {duration(seconds / done * (total - done))}" if total <= 10 * done < 10 * total else ""
 
 
 def _graded(workers: Workers, dataset: Dataset, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
