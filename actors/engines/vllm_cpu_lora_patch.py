@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 VLLM_VERSION = "0.32.0"
-DELTAS = "vgrout_deltas"  # attribute of a stacked A: the dense delta of each slot that has been used since it was written
+DELTAS = "vgrout_deltas"  # attribute of a layer's first stacked A: the dense delta of each slot that has been used since it was written
 ROWS = "vgrout_rows"  # attribute of the wrapper: which tokens belong to which slot, by number of tokens
 
 
@@ -28,8 +28,7 @@ def install() -> None:
 
     def reset_lora(self: Any, index: int) -> None:
         """Called before every write of a slot, by vLLM's `set_lora` too."""
-        for a in self.lora_a_stacked:
-            getattr(a, DELTAS, {}).pop(index, None)
+        getattr(self.lora_a_stacked[0], DELTAS, {}).pop(index, None)
         stock_reset(self, index)
 
     def update_metadata(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -54,22 +53,22 @@ def _add_lora_linear(
     **kwargs: Any,
 ) -> None:
     """y[rows of adapter i, slice s] += (x A_is^T) B_is^T * scale, in place; rows without an adapter (-1) stay."""
-    y_NO, x_NI = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
+    y_NO, x_NI = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1]).to(lora_a_stacked[0].dtype)
+    dense = _dense_is_smaller(lora_a_stacked, lora_b_stacked)
     for slot, rows_n in _rows_by_slot(self, len(x_NI)):
         x_nI = x_NI if rows_n is None else x_NI.index_select(0, rows_n)
-        offset = 0
-        for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-            a_KI, b_OK = a[slot, 0], b[slot, 0]
-            if _dense_is_smaller(a_KI, b_OK):
-                part_nO = x_nI.to(a.dtype) @ _delta(a, b, slot, scale)
-            else:
-                part_nO = (x_nI.to(a.dtype) @ a_KI.T @ b_OK.T) * scale
-            y_NS = y_NO[:, offset : offset + width]
-            if rows_n is None:
-                y_NS += part_nO
-            else:
-                y_NS.index_add_(0, rows_n, part_nO.to(y.dtype))
-            offset += width
+        if dense and rows_n is None and y.dtype == x_NI.dtype:
+            y_NO.addmm_(x_nI, _delta(lora_a_stacked, lora_b_stacked, slot, scale))
+            continue
+        if dense:
+            part_nO = x_nI @ _delta(lora_a_stacked, lora_b_stacked, slot, scale)
+        else:
+            pairs = zip(lora_a_stacked, lora_b_stacked, strict=True)
+            part_nO = torch.cat([x_nI @ a[slot, 0].T @ b[slot, 0].T for a, b in pairs], 1) * scale
+        if rows_n is None:
+            y_NO += part_nO
+        else:
+            y_NO.index_add_(0, rows_n, part_nO.to(y.dtype))
 
 
 def _rows_by_slot(wrapper: Any, count: int) -> list[tuple[int, torch.Tensor | None]]:
@@ -85,17 +84,22 @@ def _rows_by_slot(wrapper: Any, count: int) -> list[tuple[int, torch.Tensor | No
     return known[count]
 
 
-def _dense_is_smaller(a_KI: torch.Tensor, b_OK: torch.Tensor) -> bool:
-    (rank, inputs), outputs = a_KI.shape, b_OK.shape[0]
-    return rank * (inputs + outputs) >= inputs * outputs
+def _dense_is_smaller(lora_a_stacked: tuple[torch.Tensor, ...], lora_b_stacked: tuple[torch.Tensor, ...]) -> bool:
+    rank, inputs = lora_a_stacked[0].shape[2:]
+    outputs = sum(b.shape[2] for b in lora_b_stacked)
+    return rank * (len(lora_b_stacked) * inputs + outputs) >= inputs * outputs
 
 
-def _delta(a: torch.Tensor, b: torch.Tensor, slot: int, scale: float) -> torch.Tensor:
-    """(B A)^T * scale of a slot, [I, O]: made at its first use after the slot was written."""
-    deltas: dict[int, torch.Tensor] | None = getattr(a, DELTAS, None)
+def _delta(
+    lora_a_stacked: tuple[torch.Tensor, ...], lora_b_stacked: tuple[torch.Tensor, ...], slot: int, scale: float
+) -> torch.Tensor:
+    """(B A)^T * scale of a slot, its output slices side by side, [I, O]: made at its first use after the slot was written."""
+    keeper = lora_a_stacked[0]
+    deltas: dict[int, torch.Tensor] | None = getattr(keeper, DELTAS, None)
     if deltas is None:
         deltas = {}
-        setattr(a, DELTAS, deltas)
+        setattr(keeper, DELTAS, deltas)
     if slot not in deltas:
-        deltas[slot] = ((b[slot, 0].float() @ a[slot, 0].float()) * scale).T.contiguous().to(a.dtype)
+        slices = [b[slot, 0].float() @ a[slot, 0].float() for a, b in zip(lora_a_stacked, lora_b_stacked, strict=True)]
+        deltas[slot] = (torch.cat(slices) * scale).T.contiguous().to(keeper.dtype)
     return deltas[slot]
