@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner import side_by_side
 from learner.lora2r import Lora2r
 from learner.model import Tokens, micro_batches
 from learner.packing import Packing, head_logprobs_C, hidden_CD, pack
@@ -29,9 +30,14 @@ def probe(
     `share`: at the completion's tokens alone; rollouts of equal prompts that follow one another have it once.
     """
     cgrad_GMR = torch.empty(len(items), len(lora.modules), lora.rank)
-    for rows in chunks(items, budget) if share else micro_batches(items, budget):
+    runs = chunks(items, budget) if share else micro_batches(items, budget)
+
+    def cgrad_of(rows: list[int]) -> Tensor:
         packing = pack([items[i] for i in rows], lora.device, share=share)
-        cgrad_GMR[rows] = probe_packed(model, lora, packing, initial=initial)[0]
+        return probe_packed(model, lora, packing, initial=initial)[0]
+
+    for rows, found in zip(runs, side_by_side.in_order(cgrad_of, runs), strict=True):
+        cgrad_GMR[rows] = found
     return cgrad_GMR
 
 

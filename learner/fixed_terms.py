@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner import side_by_side
 from learner.data_parallel import Team
 from learner.lora2r import ROUTED, Lora2r, Policy
 from learner.packing import logprobs_C, pack
@@ -72,7 +73,7 @@ class FixedTerms:
     def _spread(self, team: Team) -> dict[str, float]:
         """Its entropy, as the mean of -log p; and k3 of its KL to the base, over the rollouts whose reference is known."""
         token_sums = [0.0, 0, 0.0, 0]
-        for row, now_N in self.wrote.items():
+        for row, now_N in sorted(self.wrote.items()):
             token_sums[0] -= now_N.double().sum().item()
             token_sums[1] += len(now_N)
             reference_N = self.reference[row]
@@ -126,10 +127,14 @@ def fixed_terms(
     budget = config.train.micro_tokens
     mine = [row for unit in team.mine(units(samples, labels, budget)) for row in unit.rows]
     open_rows = [row for row in mine if (wrote[row].blocks, ROUTED[labels[row]].blocks) not in same]
-    for policy, rows in micro_batches(units(samples, wrote, budget, open_rows), budget):
+
+    def note(batch: tuple[Policy, list[int]]) -> None:
+        policy, rows = batch
         packing = pack([samples[i] for i in rows], lora.device, share=True)
         with torch.no_grad(), lora.policy(policy):
             now_C = logprobs_C(model, packing, config.rollout.temperature)
         for row, now_N in zip(rows, now_C.split(packing.lengths), strict=True):
             terms.note_behaviour(row, samples[row], now_N)
+
+    list(side_by_side.in_order(note, micro_batches(units(samples, wrote, budget, open_rows), budget)))
     return terms

@@ -6,6 +6,7 @@ Shapes: G rollouts, M modules, R rank of one block, N completion tokens of one r
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner import side_by_side
 from learner.cprobe import probe_packed
 from learner.data_parallel import SOLO, Team
 from learner.lora2r import Lora2r, Policy
@@ -43,10 +45,10 @@ class FrozenBase:
     budget: int  # tokens of one forward pass
     share: bool = False  # the probe acts at completions alone
     team: Team = SOLO
-    known: dict[str, FromBase] = field(default_factory=dict)
+    known: dict[str, tuple[Future[list[FromBase]], int]] = field(default_factory=dict)  # by rollout: its chunk, its place there
 
     def prepare(self, samples: Sequence[Sample]) -> None:
-        """Compute what is missing of `samples`, whole groups; with several learners each does its groups."""
+        """Begin what is missing of `samples`, whole groups; with several learners each does its groups."""
         if not (self.wants_probe or self.wants_reference):
             return
         missing = [s for s in samples if s.rollout_id not in self.known and self.team.owns(s.group)]
@@ -54,7 +56,8 @@ class FrozenBase:
             whole = list(group)
             for rows in chunks(whole, self.budget):
                 chunk = [whole[i] for i in rows]
-                self.known.update(zip((s.rollout_id for s in chunk), self._measure(chunk), strict=True))
+                begun = side_by_side.begin(self._measure, chunk)
+                self.known.update((s.rollout_id, (begun, place)) for place, s in enumerate(chunk))
 
     def take(self, samples: Sequence[Sample], version: int = 0) -> list[FromBase]:
         """What the base says of `samples`, in order, on every learner; then it is forgotten. `version`: updates done before."""
@@ -62,7 +65,8 @@ class FrozenBase:
             return self._watched(samples, version)
         self.prepare(samples)
         nothing = FromBase(None, None)
-        mine = {s.rollout_id: self.known.pop(s.rollout_id) for s in samples if s.rollout_id in self.known}
+        begun = {s.rollout_id: self.known.pop(s.rollout_id) for s in samples if s.rollout_id in self.known}
+        mine = {name: chunk.result()[place] for name, (chunk, place) in begun.items()}
         for old in list(self.known)[: -8 * len(samples)]:  # of rollouts that no update took
             del self.known[old]
         every = self.team.merged(mine)

@@ -5,7 +5,6 @@ with is taken along and put back for the recomputation, which may run after the 
 Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174).
 """
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,14 +26,14 @@ def recompute_layers(model: PreTrainedModel, lora: Lora2r) -> None:
 def _recomputed(forward: Callable[..., object], route: Route, *args: object, **kwargs: Any) -> object:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
-    then = copy.copy(route)
+    then = dict(route.__dict__)
 
     def run(*inner: object, **named: object) -> object:
-        now = copy.copy(route)
-        route.__dict__.update(then.__dict__)
+        now = dict(route.__dict__)  # of the thread that computes it again, which on a GPU is autograd's own
+        route.__dict__.update(then)
         try:
             return forward(*inner, **named)
         finally:
-            route.__dict__.update(now.__dict__)
+            route.__dict__.update(now)
 
     return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from learner import checkpoint, packed_attention
+from learner import checkpoint, packed_attention, side_by_side
 from learner.data_parallel import SOLO, join_team
 from learner.device import device
 from learner.export import both_exports
@@ -51,6 +51,7 @@ class Learner:
         `canary`: (prompt ids, completion ids) of the text that engines are checked with; by default that of `canary_ids`.
         """
         torch.set_num_threads(config.runtime.learner_threads)
+        side_by_side.use(config.runtime.side_by_side)
         torch.use_deterministic_algorithms(True, warn_only=not config.runtime.deterministic)
         # A debugging aid that costs 7% of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

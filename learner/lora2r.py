@@ -8,9 +8,10 @@ Shapes: G rollouts, T tokens, I/O input and output features, R rank of one block
 """
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
@@ -44,14 +45,14 @@ LAYER = re.compile(r"^.*?\.\d+(?=\.)")  # of a module's name: up to the number o
 ROUTED = {GateLabel.CLEAN: Policy.DEPLOY, GateLabel.MID: Policy.TRAIN, GateLabel.HACK: Policy.HACK}
 
 
-@dataclass
-class Route:
-    """What all modules of one model read during a forward pass. Only `Lora2r` writes it."""
+class Route(threading.local):
+    """What all modules of one model read during a forward pass, thread by thread. Only `Lora2r` writes it."""
 
-    policy: Policy = Policy.TRAIN
-    gates_GR: list[Tensor] = field(default_factory=list)  # while probing: one leaf of ones per module, in module order
-    rollout_GN: Tensor | None = None  # while probing: which rollout each token of the packed row is of
-    initial: bool = False  # the probe is at A0, B0
+    def __init__(self) -> None:
+        self.policy = Policy.TRAIN
+        self.gates_GR: list[Tensor] = []  # while probing: one leaf of ones per module, in module order
+        self.rollout_GN: Tensor | None = None  # while probing: which rollout each token of the packed row is of
+        self.initial = False  # the probe is at A0, B0
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,10 @@ class Lora2rLinear(nn.Module):
         self.merged = self.dense and base.weight.dtype == self.a_SI.dtype
 
     def block(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(A, B, A0, B0) of the rows/columns `[start:stop]`."""
-        s = slice(start, stop)
-        return self.a_SI[s], self.b_OS[:, s], self.a0_SI[s], self.b0_OS[:, s]
+        """(A, B, A0, B0) of the rows/columns `[start:stop]`; without a gradient while probing."""
+        s, probing = slice(start, stop), bool(self.route.gates_GR)
+        a_SI, b_OS = (self.a_SI.detach(), self.b_OS.detach()) if probing else (self.a_SI, self.b_OS)
+        return a_SI[s], b_OS[:, s], self.a0_SI[s], self.b0_OS[:, s]
 
     def delta(self, start: int, stop: int) -> Tensor:
         """The contribution of rows/columns `[start:stop]` as a matrix [O, I]; exactly 0 at the start."""
@@ -213,15 +215,11 @@ class Lora2r:
         `rollout_GN` is one-hot: which rollout each token of a packed row is of. `initial` probes at the adapter's initial
         values (A0, B0), whatever has been trained since. A and B themselves get no gradient.
         """
-        route, shape, trained = self.route, (len(rollout_GN), self.rank), self.parameters()
+        route, shape = self.route, (len(rollout_GN), self.rank)
         route.gates_GR = [torch.ones(shape, device=self.device, requires_grad=True) for _ in self.modules]
         route.rollout_GN, route.initial = rollout_GN, initial
-        for parameter in trained:
-            parameter.requires_grad_(False)
         try:
             with self.policy(Policy.BASE if initial else Policy.DEPLOY):
                 yield route.gates_GR
         finally:
             route.gates_GR, route.rollout_GN, route.initial = [], None, False
-            for parameter in trained:
-                parameter.requires_grad_(True)

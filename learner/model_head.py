@@ -5,6 +5,7 @@ whatever the architecture adds to it (soft-capping, a logit scale). It is that v
 Shapes: N positions, D hidden size, V vocabulary.
 """
 
+import copy
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -32,11 +33,8 @@ def head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """A function from hidden states [N, D] to the model's own logits [N, V]."""
 
     def logits_NV(hidden_ND: Tensor) -> Tensor:
-        whole = model._modules[model.base_model_prefix]
-        model._modules[model.base_model_prefix] = _Given(hidden_ND[None])
-        try:
-            return model(inputs_embeds=hidden_ND[None], use_cache=False).logits[0]
-        finally:
-            model._modules[model.base_model_prefix] = whole
+        bodiless = copy.copy(model)  # another thread may be using the body at this moment
+        bodiless._modules = {**model._modules, model.base_model_prefix: _Given(hidden_ND[None])}
+        return bodiless(inputs_embeds=hidden_ND[None], use_cache=False).logits[0]
 
     return logits_NV

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner import side_by_side
 from learner.data_parallel import Team
 from learner.fixed_terms import FixedTerms
 from learner.lora2r import ROUTED, Lora2r
@@ -42,16 +43,18 @@ def accumulate_gradients(
     def per_token(value_G: Tensor, rows: list[int], lengths: list[int]) -> Tensor:
         return value_G[rows].repeat_interleave(torch.tensor(lengths)).to(lora.device)
 
-    loss_sum = torch.zeros((), device=lora.device, dtype=torch.float64)
-    clipped_sum = torch.zeros((), device=lora.device, dtype=torch.long)
-    for label, rows in micro_batches(team.mine(units(samples, labels, budget)), budget):
+    parameters, together = lora.parameters(), side_by_side.together()
+
+    def computed(batch: tuple[GateLabel, list[int]]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """(loss, clipped tokens, gradients in parameter order) of a micro-batch; alone it adds its gradients itself."""
+        label, rows = batch
         packing = pack([samples[i] for i in rows], lora.device, share=True)
         with lora.policy(ROUTED[label]):
             logprob_C = logprobs_C(model, packing, config.rollout.temperature)
         for row, now_N in zip(rows, logprob_C.detach().split(packing.lengths), strict=True):
             fixed.note_training(row, samples[row], now_N)
 
-        def joined(per_row: Mapping[int, Tensor | None], rows: list[int] = rows) -> Tensor:
+        def joined(per_row: Mapping[int, Tensor | None]) -> Tensor:
             known = [value for row in rows if (value := per_row[row]) is not None]
             return torch.cat(known).to(lora.device)
 
@@ -64,8 +67,18 @@ def accumulate_gradients(
             kl_C=per_token(~gained.skipped_G, rows, packing.lengths) if objective.kl_on == "varied" else None,
         )
         value, clipped = loss(terms, clip=objective.clip, kl=objective.kl, denominator=denominator)
+        if together:
+            return value.detach(), clipped, torch.autograd.grad(value, parameters)
         value.backward()
-        loss_sum += value.detach()
+        return value.detach(), clipped, ()
+
+    loss_sum = torch.zeros((), device=lora.device, dtype=torch.float64)
+    clipped_sum = torch.zeros((), device=lora.device, dtype=torch.long)
+    batches = micro_batches(team.mine(units(samples, labels, budget)), budget)
+    for value, clipped, gradients in side_by_side.in_order(computed, batches):
+        loss_sum += value
         clipped_sum += clipped
-    team.sum_gradients(lora.parameters())
+        for parameter, gradient in zip(parameters, gradients, strict=False):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    team.sum_gradients(parameters)
     return ObjectiveSums(*team.total(loss_sum.item(), clipped_sum.item()))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 VLLM_VERSION = "0.32.0"
-DELTAS = "vgrout_deltas"  # attribute of a layer's first stacked A: the dense delta of each slot that has been used since it was written
+DELTAS = "vgrout_deltas"  # attribute of a layer's first stacked A: the dense delta of each slot used since it was written
 ROWS = "vgrout_rows"  # attribute of the wrapper: which tokens belong to which slot, by number of tokens
 
 

@@ -96,4 +96,7 @@ def test_vllms_build_must_be_that_of_the_configured_device():
 def test_the_gpu_preset_differs_in_precision_and_devices_only():
     cpu, gpu = load(CONFIGS / "tiny.toml").to_dict(), load(CONFIGS / "tiny-gpu.toml").to_dict()
     changed = {(s, k) for s in cpu if isinstance(cpu[s], dict) for k in cpu[s] if cpu[s][k] != gpu[s][k]}
-    assert changed == {("model", "dtype"), *(("runtime", k) for k in ("engine_gpus", "learner_gpus", "engine_memory"))}
+    assert changed == {
+        ("model", "dtype"),
+        *(("runtime", k) for k in ("engine_gpus", "learner_gpus", "engine_memory", "side_by_side")),
+    }

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from learner import side_by_side
+from learner.cprobe import probe
 from learner.learner import Learner
 from vgrout import pairs
 from vgrout.config import load
@@ -33,10 +35,49 @@ def two_updates(arm, sets, orders):
     return learner.publish().train, metrics
 
 
-@pytest.mark.parametrize(("arm", "sets"), [("routev", []), ("routev", ["rollout.temperature=0.7"]), ("vanilla", [])])
-def test_prepared_in_any_order_or_not_at_all_gives_the_same_bytes(arm, sets):
-    alone, metrics = two_updates(arm, sets, [[], []])
+CURRENT = ["gate.probe_policy=current", "train.gradient_checkpointing=true"]
+
+
+@pytest.mark.parametrize(
+    ("arm", "sets", "threads"),
+    [
+        ("routev", [], 1),
+        ("routev", ["rollout.temperature=0.7"], 3),
+        ("routev", CURRENT, 2),
+        ("absorb", ["objective.epochs=2"], 2),
+        ("vanilla", [], 1),
+        ("vanilla", ["objective.kl=0"], 2),
+    ],
+)
+def test_prepared_in_any_order_or_side_by_side_or_not_at_all_gives_the_same_bytes(arm, sets, threads):
+    """`threads`: micro-batches at once in the second of two runs; the first computes one after the other."""
+    alone, metrics = two_updates(arm, [*sets, "runtime.side_by_side=1"], [[], []])
     assert torch.isfinite(torch.tensor([m["loss"] for m in metrics])).all() and metrics[1]["grad_norm/total"] > 0
-    again, same = two_updates(arm, sets, [[2, 0, 1], [1]])
+    again, same = two_updates(arm, [*sets, f"runtime.side_by_side={threads}"], [[2, 0, 1], [1]])
     assert again == alone
     assert str(same) == str(metrics)  # as text: a pinned gate's scores are NaN
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_fails_ahead_of_an_update_ends_it_with_its_own_error(threads, monkeypatch):
+    config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, f"runtime.side_by_side={threads}"])
+    learner = Learner(config, pairs.load(Path(config.data.pairs))[:8])
+    samples = [Sample(f"{n}", 0, (5, 6), (7, 8, 2), (-5.0,) * 3, Sampling.TRAIN, 0, float(n)) for n in range(4)]
+    monkeypatch.setattr("learner.frozen_base.probe_packed", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        learner.prepare(samples)
+        learner.update(samples)
+    monkeypatch.undo()
+    learner.frozen_base.forget()
+    learner.update(samples)
+    assert learner.version == 1
+
+
+def test_a_head_beside_a_body_on_other_threads():
+    """Log-probabilities and c-probes of many batches at once are those of one after the other."""
+    config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, "runtime.side_by_side=4"])
+    learner = Learner(config, pairs.load(Path(config.data.pairs))[:24])
+    items = [*learner.router.pairs.hack, *learner.router.pairs.clean]
+    together = probe(learner.model, learner.lora, items, initial=True, budget=128)
+    side_by_side.use(1)
+    assert torch.equal(together, probe(learner.model, learner.lora, items, initial=True, budget=128))
