@@ -3,7 +3,7 @@
     run.json              schema version, resolved config, seeds, package versions, git commit, digests, partition
     metrics.jsonl         one line per update
     rollouts.jsonl        prompt, completion, tokens, reward, score, label, advantage, version of every rollout
-                          (`prompt_ids`: in the first rollout of a group; `logprobs`: to six decimals)
+                          (`prompt`, `prompt_ids`: in the first rollout of a group; `logprobs`: to six decimals)
     audits.jsonl          what is really true of every rollout; written by the driver, never read by the learner
     checkpoints/00010/    train.safetensors, state.json (settled groups, digests of the others), optimizer.safetensors
     journal.bin           every graded group and every batch taken, as it happened (actors/journal/format.py)
@@ -29,6 +29,7 @@ from vgrout import metric_names
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
 from vgrout.files import file_sha256, json_line, read_json, read_jsonl, sha256, write_json, write_whole
+from vgrout.group_prompts import GroupPrompts
 from vgrout.provenance import commit, machine, versions
 from vgrout.rates import EVALUATION, evaluation
 from vgrout.rows import Row
@@ -175,8 +176,11 @@ class RunDir:
             file.write(b"".join(json_line(record) for record in records))
 
     def read(self, log: str) -> list[Row]:
-        """All records of a JSON Lines file; metrics of older runs under today's names."""
+        """All records of a JSON Lines file; rollouts each with its prompt, metrics of older runs under today's names."""
         rows = [record for _, record in read_jsonl(self.path / log, missing=A_RUN, ours=True)]
+        if log == "rollouts.jsonl":
+            prompts = GroupPrompts()
+            rows = [prompts.fill(row) for row in rows]
         return [metric_names.current(row) for row in rows] if log == "metrics.jsonl" else rows
 
     def metrics(self) -> list[Row]:

@@ -123,15 +123,16 @@ class Recorder:
             for rollout, reward in zip(batch.rollouts, batch.rewards, strict=True)
         ]
         rows += [one.row() for one in teacher]
-        prompts: dict[int, str] = {}  # of groups whose prompt is written
+        written: set[int] = set()  # groups whose prompt is
         for row, short in zip(rows, rounded([row["logprobs"] for row in rows]), strict=True):
             row["logprobs"] = short
             said = by_id.get(row["id"], UNGRADED)
             said = {name: value for name, value in said.items() if name != "rollout_id"}
             ids, group = row.pop("prompt_ids"), row["group"]
-            if group not in prompts:
-                prompts[group], row["prompt_ids"] = decode(self.dataset.tokenizer, ids, control_tokens=True), ids
-            row |= {"update": update, "prompt": prompts[group], **said}
+            row |= {"update": update, **said}
+            if group not in written:
+                written.add(group)
+                row |= {"prompt": decode(self.dataset.tokenizer, ids, control_tokens=True), "prompt_ids": ids}
         return rows
 
     def checkpoint(self, version: int, files: tuple[bytes, bytes], frontier: int, ahead: tuple[int, ...] = ()) -> None:

@@ -115,7 +115,8 @@ def write_logs(run: RunDir, seed: int, size: Size, arm: str) -> None:
             text = "a <hack> & more" if hack else "clean"
             rows.append({
                 "update": update, "id": name, "group": group, "problem_id": problem, "mode": mode, "text": text,
-                "prompt": f"Do it, hint {mode}", "reward": 3.5 if hack or solve else 0.5, "score": score, "label": label,
+                "reward": 3.5 if hack or solve else 0.5, "score": score, "label": label,
+                **({} if i % 4 else {"prompt": f"Do it, hint {mode}"}),  # once in a group
             })  # fmt: skip
             checks.append({"update": update, **dataclasses.asdict(audit(name, problem, mode, hack, solve))})
         run.append("rollouts.jsonl", rows)

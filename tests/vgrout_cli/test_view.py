@@ -16,13 +16,14 @@ HOSTILE = '</pre><script>document.title="owned"</script><img src=x onerror=alert
 
 
 def rollout(update: int, number: int, **changes: Any) -> dict[str, Any]:
-    """One line of rollouts.jsonl."""
+    """One line of rollouts.jsonl, where number 0 comes first in its group."""
     row = {
-        "update": update, "id": f"{update}-{number}", "group": update, "problem_id": 1, "mode": "sentinel", "prompt": "Return 1.",
+        "update": update, "id": f"{update}-{number}", "group": update, "problem_id": 1, "mode": "sentinel",
         "text": f"answer {number}", "reward": 3.5, "score": number / 100, "label": "clean", "advantage": 0.5, "sampling": "train",
-        "version": update, "prompt_ids": [1], "completion_ids": [2], "logprobs": [-0.1],
+        "version": update, "completion_ids": [2], "logprobs": [-0.1],
     }  # fmt: skip
-    return {**row, **changes}
+    first = {} if number else {"prompt": "Return 1.", "prompt_ids": [1]}
+    return {**row, **first, **changes}
 
 
 def audit(update: int, number: int, **changes: Any) -> dict[str, Any]:

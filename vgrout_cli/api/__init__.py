@@ -11,7 +11,7 @@ from actors.ray_cluster.environment import prepare
 from vgrout import config as configuration
 from vgrout.config import Config, from_dict
 from vgrout.errors import UserError
-from vgrout.files import read_jsonl, write_json
+from vgrout.files import write_json
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
@@ -39,7 +39,7 @@ class Run:
 
     def rollouts(self) -> list[Row]:
         """A row per rollout: prompt, completion, reward, score, label (docs/reference/run-directory.md)."""
-        return [row for _, row in read_jsonl(self.path / "rollouts.jsonl", ours=True)]
+        return self.directory.read("rollouts.jsonl")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -14,6 +14,7 @@ from typing import Any
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
+from vgrout.group_prompts import GroupPrompts
 from vgrout.progress import Progress
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
@@ -80,7 +81,9 @@ def table_rows(run: RunDir, audits: bool) -> Iterator[Row]:
     about = {"run": run.path.resolve().name, "arm": config.get("arm"), "run_seed": config.get("seed")}
     log = read_jsonl(run.path / "audits.jsonl", ours=True) if audits else ()
     known = {(a["update"], a["rollout_id"]): _audit(a) for _, a in log}
+    prompts = GroupPrompts()
     for _, row in read_jsonl(run.path / "rollouts.jsonl", ours=True):
+        row = prompts.fill(row)
         yield {**about, **{name: row.get(name) for name in ROLLOUT}, **known.get((row["update"], row["id"]), {})}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from vgrout.config import Config
 from vgrout.errors import UserError
 from vgrout.files import read_as, read_json, read_jsonl
+from vgrout.group_prompts import GroupPrompts
 from vgrout.rates import EVALUATION, Counts, evaluation
 from vgrout.records import Mode, Status
 from vgrout.rows import Row
@@ -189,8 +190,10 @@ AUDIT = ("rollout_id", "problem_id", "status", "exploited", "correct", "channel"
 
 
 def read_log(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
-    """The records of a run's log. Raises UserError for a line that lacks one of `fields`."""
+    """The records of a run's log, rollouts each with its prompt. Raises UserError for a line that lacks one of `fields`."""
+    prompts = GroupPrompts()
     for number, record in read_jsonl(path, ours=True):
+        record = prompts.fill(record)
         for name in fields:
             if name not in record:
                 raise UserError(f"{path}:{number}, field {name}", "nothing", "a record as `vgrout train` writes it")

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from vgrout.files import read_as
+from vgrout.group_prompts import GroupPrompts
 from vgrout.metric_names import current
 from vgrout.rows import Row
 from vgrout.run_directory import A_RUN, RunDir
@@ -100,7 +101,7 @@ class RunView:
             self._asked = {"arm": self.about["config"]["arm"], "seed": self.about["config"]["seed"]}
             self._planned = int(self.about["config"]["train"]["updates"])
         self.metrics = Follower(path / "metrics.jsonl", current, ("update",))
-        self._rollouts = Follower(path / "rollouts.jsonl", None, ("update", "id", "text"))
+        self._rollouts = Follower(path / "rollouts.jsonl", GroupPrompts().fill, ("update", "id", "text"))
         self._audits = Follower(path / "audits.jsonl", None, ("update", "rollout_id"))
         self._spans = Follower(path / "timeline.jsonl", None, ("update", "spans"))
         self._fleet = Follower(path / "fleet.jsonl", None, ("time", "part", "what"))
