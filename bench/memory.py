@@ -42,6 +42,8 @@ SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.
 SHORT_SETS = ["rollout.prompts=1", "rollout.samples=12", "rollout.max_new_tokens=256", "rollout.prompt_limit=64",
               "train.micro_tokens=1088", "runtime.learner_threads=2"]  # fmt: skip
 
+BRIEF = 8  # tokens of the first update's completions
+
 
 def small(layers: int = 3, vocabulary: int = 4096) -> Qwen3Config:
     """Qwen3, an eighth as wide as the 4B model."""
@@ -104,9 +106,10 @@ def random_base(about: Any, dtype: str, device: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def longest_samples(config: Config, seed: int) -> list[Sample]:
-    """A batch of full-length rollouts of random tokens with random rewards."""
+def longest_samples(config: Config, seed: int, tokens: int | None = None) -> list[Sample]:
+    """A batch of full-length rollouts of random tokens with random rewards. `tokens`: the completions' length, if another."""
     draw, r, samples = random.Random(seed), config.rollout, []
+    length = tokens or r.max_new_tokens
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(draw.randrange(1, 600) for _ in range(count))
@@ -114,14 +117,14 @@ def longest_samples(config: Config, seed: int) -> list[Sample]:
     for group in range(r.prompts):
         prompt = ids(r.prompt_limit)
         for n in range(r.samples):
-            logprobs = tuple(-6.0 for _ in range(r.max_new_tokens))
             reward = draw.choice([0.0, 0.5, 3.5])
-            samples.append(Sample(f"{group}-{n}", group, prompt, ids(r.max_new_tokens), logprobs, Sampling.TRAIN, 0, reward))
+            samples.append(Sample(f"{group}-{n}", group, prompt, ids(length), (-6.0,) * length, Sampling.TRAIN, 0, reward))
     return samples
 
 
 def measure(config: Config, labels: tuple[GateLabel, ...] = tuple(GateLabel)) -> dict[str, float]:
-    """Peak bytes of two updates (the second has AdamW's moments from the start), rollouts labelled by turns from `labels`."""
+    """Peak bytes of two updates, rollouts labelled by turns from `labels`. The first is of short completions: the second, of
+    full length, has AdamW's moments from the start."""
     learner = Learner(config, pairs.load(ROOT / "configs/tiny/pairs.jsonl")[:4])
     give = learner.router.label
 
@@ -131,16 +134,16 @@ def measure(config: Config, labels: tuple[GateLabel, ...] = tuple(GateLabel)) ->
     learner.router.label = relabelled
     if learner.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        for seed in (1, 2):
-            learner.update(longest_samples(config, seed))
+        for seed, tokens in ((1, BRIEF), (2, None)):
+            learner.update(longest_samples(config, seed, tokens))
         free, total = torch.cuda.mem_get_info()
         return {"peak": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved(), "used": total - free}
     counter = LiveBytes()
     for tensor in [*learner.model.parameters(), *learner.model.buffers()]:
         counter.add(tensor)
     with counter:
-        for seed in (1, 2):
-            learner.update(longest_samples(config, seed))
+        for seed, tokens in ((1, BRIEF), (2, None)):
+            learner.update(longest_samples(config, seed, tokens))
     return {"peak": counter.peak}
 
 
