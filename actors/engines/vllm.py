@@ -116,27 +116,28 @@ class VllmEngine:
             # Child processes of this actor. vLLM's default inside a placement group is Ray workers, outside the engine's bundle.
             options |= {"tensor_parallel_size": config.runtime.engine_tp, "distributed_executor_backend": "mp"}
         engine_core.tie_core()
-        self.llm = LLM(
-            model=config.model.path,
-            dtype=config.model.dtype,
-            max_model_len=length,
-            max_num_seqs=config.runtime.max_num_seqs,
-            # Seeds per request fail on the CPU where a prompt is chunked, so a step must hold all prompts.
-            max_num_batched_tokens=max(ENGINE_STEP_TOKENS, length),
-            enable_chunked_prefill=False if cpu else None,
-            enable_prefix_caching=True,
-            enable_lora=True,
-            max_loras=slots(config),
-            max_cpu_loras=slots(config),
-            max_lora_rank=self.limit,
-            # No other module can carry an adapter: vLLM would look one up for the embedding of every token.
-            lora_target_modules=list(config.lora.targets),
-            logprobs_mode="processed_logprobs",
-            generation_config="vllm",
-            seed=0,
-            disable_log_stats=True,
-            **options,
-        )
+        with engine_core.cause_told():
+            self.llm = LLM(
+                model=config.model.path,
+                dtype=config.model.dtype,
+                max_model_len=length,
+                max_num_seqs=config.runtime.max_num_seqs,
+                # Seeds per request fail on the CPU where a prompt is chunked, so a step must hold all prompts.
+                max_num_batched_tokens=max(ENGINE_STEP_TOKENS, length),
+                enable_chunked_prefill=False if cpu else None,
+                enable_prefix_caching=True,
+                enable_lora=True,
+                max_loras=slots(config),
+                max_cpu_loras=slots(config),
+                max_lora_rank=self.limit,
+                # No other module can carry an adapter: vLLM would look one up for the embedding of every token.
+                lora_target_modules=list(config.lora.targets),
+                logprobs_mode="processed_logprobs",
+                generation_config="vllm",
+                seed=0,
+                disable_log_stats=True,
+                **options,
+            )
         self.end_core = engine_core.end_with_core(self.llm) if config.runtime.backend == "ray" else lambda: None
         self.tokenizer = load_tokenizer(config.model.path)
         self.stop_ids = stop_ids(config.model.path, self.tokenizer)

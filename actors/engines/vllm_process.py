@@ -1,4 +1,4 @@
-"""Ties vLLM's own processes to the process that uses them: when one ends, the others end too.
+"""Ties vLLM's own processes to the process that uses them: when one ends, the others end too, and what failed in one is told.
 
 Invariant: when the asking process or the core is killed, the other one ends within a second, so no core is left holding memory
 or a GPU, and no caller waits for ever. vLLM (0.32.0) itself does neither: its client waits on a queue that a killed core never
@@ -8,12 +8,14 @@ fills, and a core whose client is gone waits for the next request. With VLLM_ENA
 import ctypes
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from actors.engines import vllm_cpu_lora_patch as cpu_lora
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 CORE_DIED = 70  # exit code of an engine's process whose core process is gone
 PATIENCE_S = 6  # for the core to end by itself
+CAUSE = "VGROUT_VLLM_CAUSE"  # names the file in which a process that fails to start says why
 _SET_PDEATHSIG = 1
 _stock: dict[str, Callable[..., None]] = {}  # vLLM's own functions, in a process that has replaced them and in its forks
 
@@ -46,16 +49,55 @@ def run_core(*args: object, **options: object) -> None:
 
     if current_platform.is_cpu():
         cpu_lora.install()  # a spawned process has none of its parent's patches
-        _replace(WorkerProc, "worker_main", run_worker)
-    _stock.get("run_engine_core", EngineCoreProc.run_engine_core)(*args, **options)
+    _replace(WorkerProc, "worker_main", run_worker)
+    try:
+        _stock.get("run_engine_core", EngineCoreProc.run_engine_core)(*args, **options)
+    except Exception as error:
+        note_cause(error)
+        raise
 
 
 def run_worker(*args: object, **options: object) -> None:
-    """The main function of a worker process of the core. vLLM itself ties it to the core."""
+    """The main function of a worker process of the core. vLLM itself ties it to the core, and catches what its start raises."""
+    from vllm.platforms import current_platform
     from vllm.v1.executor.multiproc_executor import WorkerProc
 
-    cpu_lora.install()
+    if current_platform.is_cpu():
+        cpu_lora.install()
+    begin = WorkerProc.__init__
+
+    def noting(*args: Any, **options: Any) -> None:
+        try:
+            begin(*args, **options)
+        except Exception as error:
+            note_cause(error)
+            raise
+
+    WorkerProc.__init__ = noting
     _stock.get("worker_main", WorkerProc.worker_main)(*args, **options)
+
+
+def note_cause(error: Exception) -> None:
+    """Write down why this process fails to start, where it was asked for; the first of several processes is the cause."""
+    if place := os.environ.get(CAUSE):
+        with suppress(OSError), Path(place).open("x") as file:  # there already, or its reader has gone
+            file.write(f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000])
+
+
+@contextmanager
+def cause_told() -> Iterator[None]:
+    """What vLLM's start raises inside the block says why: its own message names no cause where another process failed."""
+    with tempfile.TemporaryDirectory(prefix="vgrout-start-") as folder:
+        place = Path(folder) / "cause"
+        os.environ[CAUSE] = str(place)
+        try:
+            yield
+        except RuntimeError as error:
+            if not place.is_file():
+                raise
+            raise RuntimeError(f"vLLM did not start: {place.read_text()}") from error
+        finally:
+            del os.environ[CAUSE]
 
 
 def _replace(owner: type, name: str, ours: Callable[..., None]) -> None:
