@@ -13,6 +13,6 @@ def test_the_first_process_that_failed_is_the_cause():
 
 
 def test_an_error_of_this_process_stays_as_it_is():
-    with pytest.raises(RuntimeError, match="^mine$"), cause_told():
+    with pytest.raises(RuntimeError, match=r"^mine$"), cause_told():
         raise RuntimeError("mine")
     note_cause(ValueError("nobody asks"))
