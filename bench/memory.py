@@ -36,9 +36,9 @@ from vgrout.config import Config, load
 from vgrout.records import GateLabel, Sample, Sampling
 
 ROOT = Path(__file__).parents[1]
-SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=4", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
-              "train.micro_tokens=512", "runtime.learner_threads=1"]  # fmt: skip
-# Four rollouts of each label, which share a prompt, fill a micro-batch, and their completions one chunk of the head.
+# The rollouts of a label share a prompt and fill a micro-batch: two here, four below, whose completions fill a chunk of the head.
+SMALL_SETS = ["lora.rank=4", "rollout.prompts=1", "rollout.samples=6", "rollout.max_new_tokens=224", "rollout.prompt_limit=32",
+              "train.micro_tokens=480", "runtime.learner_threads=1"]  # fmt: skip
 SHORT_SETS = ["rollout.prompts=1", "rollout.samples=12", "rollout.max_new_tokens=256", "rollout.prompt_limit=64",
               "train.micro_tokens=1088", "runtime.learner_threads=2"]  # fmt: skip
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.planning.gpu_memory import activation_bytes, layer_bytes_per_token
+from actors.planning.gpu_memory import activation_bytes, layer_bytes_per_token, learner_terms
 from actors.planning.model_shape import shape_of
-from bench.memory import SMALL_SETS, LiveBytes, longest_samples, random_base, small
+from bench.memory import SMALL_SETS, LiveBytes, longest_samples, measure, random_base, small
 from learner import model as model_file
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, logprobs_GT
@@ -49,6 +49,17 @@ def test_bytes_that_a_layer_keeps_and_the_peak_beyond(dtype):
     print(f"{dtype}: kept per token and layer {found:.0f} B, formula {layer}; peak {two[1]} B, formula {planned}")
     assert 0.9 < found / layer < 1.02  # an upper estimate, and not by much
     assert 0.8 < two[1] / planned < 1.05
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_peak_of_an_update_is_the_plans(dtype):
+    config = load(Path("configs/qwen3-4b-fast.toml"), arm="routev", sets=[*SMALL_SETS, "runtime.learner_gpus=0"])
+    with random_base(small(1), dtype, "cpu") as folder:
+        config = replace(config, model=ModelConfig(str(folder), dtype))
+        plan = sum(term.bytes for term in learner_terms(config, shape_of(str(folder))) if term.name != "runtime")
+        ratio = measure(config)["peak"] / plan
+    print(f"{dtype}: measured / plan {ratio:.3f}")
+    assert 0.95 < ratio < 1.02
 
 
 def test_logits_of_a_whole_batch_never_exist(monkeypatch):
