@@ -40,7 +40,12 @@ def test_it_probes_what_the_gate_saw_and_its_draws_repeat(run, capsys):
     # Probed again, the scores are those that the learner logged, so their AUROC is the report's.
     rows = [json.loads(line) for line in (run / "rollouts.jsonl").read_text().splitlines()]
     hacks = {row["rollout_id"]: row["exploited"] for row in map(json.loads, (run / "audits.jsonl").read_text().splitlines())}
-    assert record["auroc"] == pytest.approx(by_ranks([r["score"] for r in rows], [hacks[r["id"]] for r in rows]), abs=1e-6)
+    # Equal completions may differ in the last bits, since they were probed in other company: either way round is right.
+    truth = [hacks[r["id"]] for r in rows]
+    least, most = (
+        by_ranks([r["score"] + shift * hack for r, hack in zip(rows, truth, strict=True)], truth) for shift in (-1e-5, 1e-5)
+    )
+    assert least <= record["auroc"] <= most < least + 0.2
     assert (record["rollouts"], record["hacks"], record["null"]["draws"]) == (len(rows), len(rows) // 2, 40)
     assert 0 < record["null"]["sd"] < 0.5 and 0.2 < record["null"]["mean"] < 0.8
     assert record["null"]["mean"] < record["null"]["p95"] <= record["null"]["largest"]
