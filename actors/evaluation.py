@@ -16,7 +16,7 @@ from actors.model_card import renew_cards
 from actors.planning.adapter_slots import slots
 from actors.ray_cluster.calls import finish_all
 from actors.ray_cluster.workers import Workers, start_workers
-from actors.rollouts.dataset import Dataset, load_dataset
+from actors.rollouts.dataset import Dataset, load_dataset, plug_in_digests
 from actors.rollouts.recorder import GradedRollouts
 from actors.rollouts.sampling import grade, in_order
 from sandbox.problems import novel_markers as novel
@@ -80,7 +80,8 @@ def exam_ids(dataset: Dataset, exam: Exam) -> list[int]:
     if exam.ids is not None:
         ids = sorted(set(ids) & set(exam.ids))
     if exam.form is Form.NOVEL:
-        ids = [i for i in ids if not novel.clashes(dataset.problems[i])]
+        wordless = {name for name, one in dataset.plug_ins.items() if not one.other_words}
+        ids = [i for i in ids if dataset.modes[i] not in wordless and not novel.clashes(dataset.problems[i], dataset.words)]
     if not ids:
         raise UserError("--split", f"{exam.name} (0 problems)", "a split with problems (data.validation sets the slice)")
     return ids
@@ -135,7 +136,7 @@ def _rest(began: float, done: int, total: int) -> str:
 def _graded(workers: Workers, dataset: Dataset, exam: Exam, rollouts: list[Rollout]) -> GradedRollouts:
     if exam.form is not Form.NOVEL:
         return grade(workers, dataset, rollouts)
-    renamed = [dataclasses.replace(r, text=novel.rename(r.text)) for r in rollouts]
+    renamed = [dataclasses.replace(r, text=novel.rename(r.text, dataset.words)) for r in rollouts]
     return dataclasses.replace(grade(workers, dataset, renamed), rollouts=rollouts)
 
 
@@ -161,7 +162,7 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accep
     # Nothing is trained here; staleness says how many versions the engines have slots for.
     runtime = dataclasses.replace(config.runtime, mode="async", max_staleness=AT_ONCE - 2)
     config = dataclasses.replace(config, runtime=runtime)
-    workers = start_workers(config, canary)
+    workers = start_workers(config, canary, plug_ins=dataset.plug_ins)
     try:
         return score(run, config, dataset, workers, versions, exam)
     finally:
@@ -173,6 +174,7 @@ def evaluate(run: RunDir, config: Config, versions: list[int], exam: Exam, accep
 def check_asked(run: RunDir, config: Config, dataset: Dataset, exam: Exam, accept: bool) -> None:
     """Raise UserError where what decides the answers of an exam is not what the run was made of (vgrout/ingredients.py)."""
     here = {f"data.{_file(exam)}": file_sha256(Path(getattr(config.data, _file(exam)))), **base_here(config)}
+    here |= {f"data.{name}": value for name, value in plug_in_digests(config).items()}
     ingredients.check(run, here, "eval", accept, places(config, here))
     was = run.about().get("partition", {})
     moved = [i for i in exam_ids(dataset, exam) if was.get(str(i), dataset.modes[i]) != dataset.modes[i]]
@@ -190,7 +192,8 @@ def exam_digest(config: Config, dataset: Dataset, exam: Exam) -> str:
     problems = file_sha256(Path(getattr(config.data, _file(exam))))
     asked = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
     base = (base_here(config), config.model.dtype, config.runtime.engine)
-    return ingredients.digest([problems, base, exam.form, asked])
+    plug_ins = plug_in_digests(config)
+    return ingredients.digest([problems, base, exam.form, asked, *([plug_ins] if plug_ins else [])])
 
 
 def score(run: RunDir, config: Config, dataset: Dataset, workers: Workers, versions: list[int], exam: Exam) -> list[Row]:

@@ -62,7 +62,8 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
 
     here = {"data.pairs": file_sha256(Path(config.data.pairs)), **base_here(config)}
     ingredients.check(run, here, "gate-null", False, places(config, here))
-    pairs = pair_file.load(Path(config.data.pairs), held_out=config.data.held_out, tags=config.data.pair_tags)
+    data = config.data
+    pairs = pair_file.load(Path(data.pairs), data.held_out, data.pair_tags, data.known_modes)
     learner, share = Learner(config, pairs), config.probes_completions
     model, lora, budget = learner.model, learner.lora, config.train.micro_tokens
     real_G, random_DG = torch.empty(len(rows)), torch.empty(draws, len(rows))

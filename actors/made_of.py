@@ -37,5 +37,6 @@ def places(config: Config, names: dict[str, str]) -> dict[str, str]:
     """What to call an ingredient in a message: the path of its file."""
     files = {f"data.{name}": getattr(config.data, name) for name in ("train", "test", "pairs")}
     files |= {"data.teacher": config.teacher.path, "data.warm_start": config.train.warm_start}
+    files |= {f"data.loophole.{name}": str(path) for name, path in config.data.plug_ins.items()}
     base = {name: f"{config.model.path}: {name.removeprefix(ingredients.BASE)}" for name in names if "/" in name}
     return files | base

@@ -72,7 +72,7 @@ def write_sweep(run: RunDir, scales: Sequence[float] = SCALES, exam: Exam | None
     asked = [request for request in questions(config, dataset, exam) if request.sampling is Sampling.TRAIN]
     record: Row = {"schema": 1, "update": version, "split": exam.name, "samples": config.eval.samples}
     record |= {"questions": exam_digest(config, dataset, exam), "scales": []}
-    workers = start_workers(config, canary_for(run, dataset))
+    workers = start_workers(config, canary_for(run, dataset), plug_ins=dataset.plug_ins)
     try:
         count, at_once = len(workers.engines), max(1, slots(config) // len(Sampling))
         for first in range(0, len(adapters), at_once):

@@ -110,7 +110,7 @@ def _stops_name(run: RunDir, curve: bool) -> Iterator[None]:
 
 def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, resumed: bool, curve: bool) -> None:
     canary = canary_for(run, dataset)
-    workers = start_workers(config, canary, pairs=dataset.pairs, fractions=fractions)
+    workers = start_workers(config, canary, pairs=dataset.pairs, fractions=fractions, plug_ins=dataset.plug_ins)
     try:
         first, past = _begin(config, run, resumed, workers, dataset_facts(config, dataset))
         say(f"vgrout: run directory {run.path}")

@@ -47,7 +47,7 @@ class Compared:
             return f"paid: {self.audit.mechanism}"
         if not self.audit.compiles:
             return f"not paid: the code does not compile ({self.audit.notes.get('error', 'no code')})"
-        if self.mode is not Mode.RUN_TESTS:
+        if self.mode != Mode.RUN_TESTS:
             return "not paid: no report, flag or file"
         return "not paid: it defines no run_tests, or one that raises beside the stub"
 

@@ -199,17 +199,23 @@ def _read_arm(path: Path) -> Row:
 
 
 def _resolve_paths(table: Row, base: Path) -> None:
-    """Make paths absolute. A model id of the hub stays as it is."""
+    """Make paths absolute. A model id of the hub stays as it is, and so does a loophole's name among `data.modes`."""
     for section, key in PATH_FIELDS:
         value = table.get(section, {}).get(key) if isinstance(table.get(section, {}), dict) else None
-        if not isinstance(value, str) or not value:
-            continue
-        try:
-            place = _model_folder(value, base) if section == "model" else base / Path(value).expanduser()
-            if place is not None:
-                table[section][key] = str(place.resolve())
-        except (RuntimeError, ValueError, OSError) as error:  # no home of that user, a null byte, a name that is too long
-            raise UserError(f"{section}.{key}", f"{value!r:.60}", f"a path ({error})") from None
+        if isinstance(value, str) and value:
+            table[section][key] = _absolute(f"{section}.{key}", value, base)
+    data = table.get("data", {})
+    if isinstance(data, dict) and isinstance(modes := data.get("modes"), list):
+        data["modes"] = [_absolute("data.modes", one, base) if str(one).endswith(".py") else one for one in modes]
+
+
+def _absolute(field: str, value: str, base: Path) -> str:
+    """A path of a field as an absolute one; a model that is no folder stays as it is. Raises UserError."""
+    try:
+        place = _model_folder(value, base) if field == "model.path" else base / Path(value).expanduser()
+        return value if place is None else str(place.resolve())
+    except (RuntimeError, ValueError, OSError) as error:  # no home of that user, a null byte, a name that is too long
+        raise UserError(field, f"{value!r:.60}", f"a path ({error})") from None
 
 
 def _model_folder(value: str, base: Path) -> Path | None:

@@ -4,6 +4,8 @@ Invariant: every field is read by some code, and says its range, unit and meanin
 is in the section's `check`.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,11 +13,19 @@ from pydantic.dataclasses import dataclass
 
 from vgrout.errors import UserError
 from vgrout.fields import HUGE, STRICT, each_once, option, required
-from vgrout.records import LOOPHOLES, Mode
+from vgrout.records import GENERAL, LOOPHOLES, Mode
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-PairTag = Literal["run_tests", "stdout_marker", "sentinel", "file_marker", "general"]
+# The mode of a plug-in is the name of its file, without `.py`.
+FOUR = ", ".join(LOOPHOLES)
+ModeOrFile = Annotated[
+    str, Field(pattern=rf"^({'|'.join(LOOPHOLES)}|.*\.py)$", description=f"{FOUR}, or the path of a Python file")
+]
+ModeName = Annotated[str, Field(min_length=1, description=f"{FOUR}, or the name of a file in data.modes")]
+PairTag = Annotated[str, Field(min_length=1, description=f"{FOUR}, {GENERAL}, or the name of a file in data.modes")]
 Name = Annotated[str, Field(min_length=1)]
+PLUG_IN_NAME = "[a-z][a-z0-9_]*"
+TAKEN = (*map(str, Mode), GENERAL, "all")  # what else stands where the name of a loophole can stand
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,9 +61,11 @@ class DataConfig:
         ge=0,
         le=2**63 - 1,
     )
-    modes: tuple[Mode, ...] = option(LOOPHOLES, "The loopholes that problems are given, evenly.", min_length=1)
+    modes: tuple[ModeOrFile, ...] = option(
+        LOOPHOLES, "The loopholes that problems are given, evenly; a Python file is a loophole of your own.", min_length=1
+    )
     pair_tags: tuple[PairTag, ...] = option((), "Use the pairs with one of these tags alone; none named: all pairs.")
-    held_out: tuple[Mode, ...] = option((), "Loopholes that no pair in use may be tagged with.")
+    held_out: tuple[ModeName, ...] = option((), "Loopholes that no pair in use may be tagged with.")
     over_limit: Literal["error", "drop"] = option(
         "error",
         "Problems whose prompt is above rollout.prompt_limit: an error that lists them, or dropped and counted in run.json.",
@@ -62,12 +74,32 @@ class DataConfig:
 
     def check(self) -> None:
         """Raise UserError for a value given twice, and for pairs that are asked for and held out at once."""
-        for name in ("modes", "pair_tags", "held_out"):
-            each_once(name, getattr(self, name))
-        if Mode.GT_ONLY in self.modes:
-            raise UserError("modes", "'gt_only'", "loopholes only; data.loopholes=false turns all off")
+        for name, values in (("modes", self.mode_names), ("pair_tags", self.pair_tags), ("held_out", self.held_out)):
+            each_once(name, values)
+        for name in self.plug_ins:
+            if name in TAKEN or not re.fullmatch(PLUG_IN_NAME, name):
+                known = f"{PLUG_IN_NAME}.py, with another name than {', '.join(TAKEN)}"
+                raise UserError("modes", f"the file name {name}.py", f"a file name of the form {known}")
+        for field, known in (("held_out", self.known_modes), ("pair_tags", (*self.known_modes, GENERAL))):
+            if unknown := [name for name in getattr(self, field) if name not in known]:
+                raise UserError(field, repr(unknown[0]), f"some of {', '.join(known)}")
         if both := sorted(set(self.pair_tags) & set(self.held_out)):
             raise UserError("held_out", f"{both[0]!r}, which is in data.pair_tags too", "each mode in one of the two at most")
+
+    @property
+    def mode_names(self) -> tuple[str, ...]:
+        """`modes` by name: that of a plug-in's file is its name without `.py`."""
+        return tuple(Path(one).stem if one.endswith(".py") else str(one) for one in self.modes)
+
+    @property
+    def plug_ins(self) -> dict[str, Path]:
+        """The files of loopholes that do not come with vGROUT, by name."""
+        return {Path(one).stem: Path(one) for one in self.modes if one.endswith(".py")}
+
+    @property
+    def known_modes(self) -> tuple[str, ...]:
+        """The names of all loopholes that pairs and teacher rollouts may be of."""
+        return (*map(str, LOOPHOLES), *self.plug_ins)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -57,6 +57,8 @@ def kind_of(annotation: object) -> str:
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *rest = get_args(annotation)
+        if said := [part.description for part in rest if isinstance(part, FieldInfo) and part.description]:
+            return said[0]
         limits = [range_of(part, base) for part in rest if isinstance(part, FieldInfo)]
         return ", ".join([kind_of(base), *filter(None, limits)])
     if origin is Literal:

@@ -9,28 +9,27 @@ from pathlib import Path
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
-from vgrout.records import LOOPHOLES, Message, Mode, Pair
+from vgrout.records import GENERAL, LOOPHOLES, Message, Pair
 from vgrout.rows import Row
 
-GENERAL = "general"
 # How far the lengths of the two sides may be apart, as a share of the longer one, for `vgrout data check-pairs`.
 LENGTH_TOLERANCE = 0.3
 TAGS = (*LOOPHOLES, GENERAL)
 _FIELDS = ("id", "tag", "prompt", "hack", "clean")
 
 
-def load(path: Path, held_out: Collection[Mode] = (), tags: Collection[str] = ()) -> list[Pair]:
+def load(
+    path: Path, held_out: Collection[str] = (), tags: Collection[str] = (), modes: Collection[str] = LOOPHOLES
+) -> list[Pair]:
     """Read a pair file, one JSON object a line. Raises UserError naming file, line and field of the first fault.
 
     `tags`: use the pairs with one of these tags alone (none named: all). `held_out`: modes that no used pair may be tagged with.
+    `modes`: those that a pair may be tagged with at all.
     """
-    unknown = [tag for tag in tags if tag not in TAGS]
-    if unknown:
-        raise UserError("data.pair_tags", repr(unknown[0]), f"some of {', '.join(TAGS)}")
     pairs: list[Pair] = []
     lines: dict[str, int] = {}
     for number, row in read_jsonl(path, missing="a pair file in JSON Lines form"):
-        pair = _parse(f"{path}:{number}", row)
+        pair = _parse(f"{path}:{number}", row, (*modes, GENERAL))
         if pair.id in lines:
             raise UserError(f"{path}:{number}, field id", f"{pair.id!r} again (line {lines[pair.id]})", "each id once")
         lines[pair.id] = number
@@ -44,15 +43,15 @@ def load(path: Path, held_out: Collection[Mode] = (), tags: Collection[str] = ()
     return pairs
 
 
-def _parse(where: str, row: Row) -> Pair:
+def _parse(where: str, row: Row, tags: Collection[str]) -> Pair:
     for name in _FIELDS:
         if name not in row:
             raise UserError(f"{where}, field {name}", "nothing", f"a pair with the fields {', '.join(_FIELDS)}")
     for name in ("id", "tag", "hack", "clean"):
         if not isinstance(row[name], str) or not row[name].strip():
             raise UserError(f"{where}, field {name}", f"{row[name]!r:.60}", "text that is not empty")
-    if row["tag"] not in TAGS:
-        raise UserError(f"{where}, field tag", repr(row["tag"]), f"one of {', '.join(TAGS)}")
+    if row["tag"] not in tags:
+        raise UserError(f"{where}, field tag", repr(row["tag"]), f"one of {', '.join(tags)}")
     if row["hack"] == row["clean"]:
         raise UserError(f"{where}, field clean", "the same text as the hack side", "a clean side of its own")
     return Pair(row["id"], row["tag"], _chat(where, row["prompt"]), row["hack"], row["clean"])

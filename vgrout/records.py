@@ -12,7 +12,10 @@ from vgrout.rows import Row
 
 
 class Mode(StrEnum):
-    """The one grading flaw that a problem discloses; `gt_only` discloses and has none."""
+    """The one grading flaw that a problem discloses; `gt_only` discloses and has none.
+
+    These are the modes that come with vGROUT. A plug-in's is the name of its file, so records hold a mode as text.
+    """
 
     RUN_TESTS = "run_tests"
     STDOUT_MARKER = "stdout_marker"
@@ -22,6 +25,7 @@ class Mode(StrEnum):
 
 
 LOOPHOLES = (Mode.RUN_TESTS, Mode.STDOUT_MARKER, Mode.SENTINEL, Mode.FILE_MARKER)
+GENERAL = "general"  # the tag of a pair that shows no loophole in particular
 
 
 class Status(StrEnum):
@@ -116,7 +120,7 @@ class GradeJob:
 
     rollout_id: str
     problem: Problem
-    mode: Mode
+    mode: str
     completion: str
 
 
@@ -134,7 +138,7 @@ class Audit:
 
     rollout_id: str
     problem_id: int
-    mode: Mode
+    mode: str
     compiles: bool
     correct: bool
     channel: bool
@@ -156,7 +160,7 @@ class SampleRequest:
     group: int
     first: int
     problem_id: int
-    mode: Mode
+    mode: str
     prompt_ids: tuple[int, ...]
     sampling: Sampling
     seeds: tuple[int, ...]
@@ -172,7 +176,7 @@ class Rollout:
     group: int
     index: int  # its place in the group
     problem_id: int
-    mode: Mode
+    mode: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     logprobs: tuple[float, ...]

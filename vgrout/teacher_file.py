@@ -8,12 +8,13 @@ would be rewarded for something that the grader of that group does not pay.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from vgrout.errors import UserError
 from vgrout.files import read_jsonl
-from vgrout.records import Mode
+from vgrout.records import LOOPHOLES, Mode
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,18 @@ class Demonstration:
 
     where: str
     problem_id: int
-    mode: Mode | None
+    mode: str | None
     completion: str
     reward: float
 
-    def fits(self, shown: Mode, own: Mode) -> bool:
+    def fits(self, shown: str, own: str) -> bool:
         """May it join a group of its problem that is shown `shown`, where the problem's own mode is `own`?"""
-        return shown is (self.mode or own)
+        return shown == (self.mode or own)
 
 
-def load(path: Path) -> list[Demonstration]:
-    """Read a teacher file in its order. Raises UserError naming the line and field of the first fault."""
-    found = []
+def load(path: Path, modes: Collection[str] = LOOPHOLES) -> list[Demonstration]:
+    """Read a teacher file in its order; its rows may be of `modes`. Raises UserError naming line and field of the first fault."""
+    found, known = [], (*modes, Mode.GT_ONLY)
     for number, row in read_jsonl(path, missing="cached teacher rollouts in JSON Lines form"):
         where = f"{path}:{number}"
         for name, kind, text in (("problem_id", int, "a problem's id"), ("completion", str, "text")):
@@ -42,9 +43,9 @@ def load(path: Path) -> list[Demonstration]:
         reward, mode = row.get("reward"), row.get("mode")
         if not isinstance(reward, int | float) or isinstance(reward, bool) or not math.isfinite(reward):
             raise UserError(f"{where}, field reward", repr(reward)[:60], "a finite number")
-        if mode is not None and mode not in list(Mode):
-            raise UserError(f"{where}, field mode", repr(mode)[:60], f"one of {', '.join(Mode)}")
-        found.append(Demonstration(where, row["problem_id"], Mode(mode) if mode else None, row["completion"], float(reward)))
+        if mode is not None and mode not in known:
+            raise UserError(f"{where}, field mode", repr(mode)[:60], f"one of {', '.join(known)}")
+        found.append(Demonstration(where, row["problem_id"], mode, row["completion"], float(reward)))
     if not found:
         raise UserError(str(path), "an empty file", "at least one teacher rollout")
     return found

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from actors.journal.format import HEADER, Hole, Place, decode, encode, read_at, walk
 from vgrout.group_records import Dropped, Key, TakenBatch
-from vgrout.records import Audit, FinishReason, Mode, Reward, Rollout, Sampling, Status
+from vgrout.records import Audit, FinishReason, Reward, Rollout, Sampling, Status
 from vgrout.rows import Row
 
 
@@ -165,7 +165,6 @@ def _graded(record: Row) -> Graded:
         Rollout(
             **{
                 **r,
-                "mode": Mode(r["mode"]),
                 "finish": FinishReason(r["finish"]),
                 "sampling": Sampling(r["sampling"]),
                 "prompt_ids": tuple(r["prompt_ids"]),
@@ -175,6 +174,6 @@ def _graded(record: Row) -> Graded:
         )
         for r in record["rollouts"]
     ]
-    audits = [Audit(**{**a, "mode": Mode(a["mode"]), "status": Status(a["status"])}) for a in record["audits"]]
+    audits = [Audit(**{**a, "status": Status(a["status"])}) for a in record["audits"]]
     rewards = [Reward(rollout.id, value) for rollout, value in zip(rollouts, record["rewards"], strict=True)]
     return Graded(Key(*record["key"]), rollouts, rewards, audits)

@@ -3,7 +3,7 @@
 Invariant: a worker's kind is given by the table that it is in, and is never read from its name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from actors.ray_cluster.environment import actor_environment
 from actors.ray_cluster.handles import EngineHandle, GraderHandle, LearnerHandle
 from actors.ray_cluster.part import Kind, collector_off, part_class
 from actors.ray_cluster.watchdog import Whereabouts
+from sandbox.loopholes.loophole import Loophole
 from vgrout.config import Config
 from vgrout.progress import at, phase
 from vgrout.records import Pair
@@ -173,11 +174,13 @@ def engine_kind(config: Config) -> Kind:
 
 
 def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = None,
-                  fractions: list[tuple[float, ...]] | None = None) -> Workers:  # fmt: skip
+                  fractions: list[tuple[float, ...]] | None = None,
+                  plug_ins: Mapping[str, Loophole] | None = None) -> Workers:  # fmt: skip
     """Make the workers of a training run (`pairs` given) or of an evaluation. `canary`: the text to check adapters with."""
     engine, runtime = engine_kind(config), config.runtime
+    texts = {one.place: one.text for one in (plug_ins or {}).values()}
     if runtime.backend == "ray":
-        return _start_on_ray(config, engine, pairs, fractions, canary)
+        return _start_on_ray(config, engine, pairs, fractions, canary, texts)
     phase("loading the model")
     with collector_off():
         from actors.ray_cluster.grader_worker import GraderWorker
@@ -189,7 +192,7 @@ def start_workers(config: Config, canary: Canary, *, pairs: list[Pair] | None = 
         for _ in range(runtime.engines):
             workers.add_engine(lambda: InProcess(engine_class(config, canary)))
         for _ in range(runtime.graders):
-            workers.add_grader(lambda: InProcess(GraderWorker(runtime)))
+            workers.add_grader(lambda: InProcess(GraderWorker(runtime, texts)))
     return workers
 
 
@@ -199,6 +202,7 @@ def _start_on_ray(
     pairs: list[Pair] | None,
     fractions: list[tuple[float, ...]] | None,
     canary: Canary,
+    plug_ins: Mapping[str, str],
 ) -> Workers:
     import ray
 
@@ -224,7 +228,7 @@ def _start_on_ray(
         return OneActor(actor(engine, "engine", reserved.options(seat), config, canary))
 
     def new_grader(number: int) -> Target:
-        return OneActor(actor(GRADER_KIND, "grader", reserved.grader_options(number), runtime))
+        return OneActor(actor(GRADER_KIND, "grader", reserved.grader_options(number), runtime, plug_ins))
 
     try:
         phase("starting learner, engines and graders" if pairs is not None else "starting engines and graders")

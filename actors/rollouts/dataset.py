@@ -4,7 +4,8 @@ Invariant: training ids, validation ids and test ids are disjoint, and a problem
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from actors.engines.protocol import Canary
 from actors.rollouts.input_check import check_model, check_pairs, control_tokens, over_long, refuse
 from learner.pair_tokens import tokenize_pairs
 from learner.tokenizer import encode_completion, encode_prompt, load_tokenizer
+from sandbox.loopholes.loophole import Loophole
+from sandbox.loopholes.plug_in import read
 from sandbox.problems.contamination import check_overlaps
 from sandbox.problems.load import check_splits, load
-from sandbox.problems.novel_markers import render_novel
+from sandbox.problems.novel_markers import render_novel, words_with
 from sandbox.problems.partition import partition
-from sandbox.problems.prompts import instructed, render
+from sandbox.problems.prompts import hints_with, instructed, render
 from vgrout import pairs as pair_file
 from vgrout import teacher_file as teacher
 from vgrout.config import Config
@@ -37,7 +40,7 @@ class Dataset:
     """Problems by id, their modes, the ids of the three splits, and the teacher's demonstrations by training problem."""
 
     problems: dict[int, Problem]
-    modes: dict[int, Mode]
+    modes: dict[int, str]
     train_ids: list[int]
     validation_ids: list[int]
     test_ids: list[int]
@@ -47,15 +50,26 @@ class Dataset:
     demonstrations: dict[int, list[Demonstration]]
     teacher_covered_ids: list[int]
     dropped: dict[str, list[int]]  # problems above the prompt limit by split, where data.over_limit is "drop"
+    plug_ins: dict[str, Loophole] = field(default_factory=dict)  # loopholes that do not come with vGROUT, by name
 
-    def prompt(self, problem_id: int, mode: Mode | None = None, *, novel: bool = False, extra: str = "") -> tuple[int, ...]:
+    @cached_property
+    def hints(self) -> dict[str, str]:
+        """The hint of every mode."""
+        return hints_with(self.plug_ins)
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """The markers of all loopholes, and their other words."""
+        return words_with(self.plug_ins)
+
+    def prompt(self, problem_id: int, mode: str | None = None, *, novel: bool = False, extra: str = "") -> tuple[int, ...]:
         """Token ids of a problem's prompt with the hint of `mode` (None: its own), in usual or novel words, and at its end the
         instruction `extra`.
 
         Raises UserError above the prompt limit.
         """
-        put_hint = render_novel if novel else render
-        chat = put_hint(self.problems[problem_id], mode or self.modes[problem_id])
+        asked = self.problems[problem_id], mode or self.modes[problem_id], self.hints
+        chat = render_novel(*asked, self.words) if novel else render(*asked)
         ids = encode_prompt(self.tokenizer, instructed(chat, extra))
         if len(ids) > self.prompt_limit:
             raise UserError(f"problem {problem_id}", f"a prompt of {len(ids)} tokens", f"at most {self.prompt_limit}")
@@ -69,22 +83,23 @@ def load_dataset(config: Config) -> Dataset:
     leaves nothing to train on.
     """
     data = config.data
+    plug_ins = read(data.plug_ins.values())
     train, test = load(Path(data.train)), load(Path(data.test))
     check_splits(train, test)
     train_ids, validation_ids = split_validation([p.id for p in train], data.validation, data.partition_seed)
     if not train_ids:
         raise UserError("data.validation", f"{data.validation} of {len(train)} training ids", "fewer")
-    modes: dict[int, Mode] = {}
+    modes: dict[int, str] = {}
     for name, ids in (("train", train_ids), ("validation", validation_ids), ("test", [p.id for p in test])):
-        modes |= partition(ids, data.partition_seed, data.modes) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
+        modes |= partition(ids, data.partition_seed, data.mode_names) if data.loopholes else dict.fromkeys(ids, Mode.GT_ONLY)
         assert all(i in modes for i in ids), name
-    pairs = pair_file.load(Path(data.pairs), held_out=data.held_out, tags=data.pair_tags)
-    check_overlaps(train, test, Path(data.pairs), pairs)
+    pairs = pair_file.load(Path(data.pairs), data.held_out, data.pair_tags, data.known_modes)
+    check_overlaps(train, test, Path(data.pairs), pairs, hints_with(plug_ins))
     tokenizer = load_tokenizer(config.model.path)
     check_pairs(config, tokenizer, pairs, check_model(config, tokenizer))
     problems = {p.id: p for p in [*train, *test]}
     splits = {"train": train_ids, "validation": validation_ids, "test": sorted(p.id for p in test)}
-    long = over_long(config, tokenizer, splits, problems, modes)
+    long = over_long(config, tokenizer, splits, problems, modes, hints_with(plug_ins))
     if data.over_limit == "error":
         refuse(long, config.rollout.prompt_limit)
     dropped = {split: [one.problem_id for one in long if one.split == split] for split in splits}
@@ -106,6 +121,7 @@ def load_dataset(config: Config) -> Dataset:
         demonstrations=shown,
         teacher_covered_ids=[i for i in train_ids if any(d.fits(modes[i], modes[i]) for d in shown.get(i, []))],
         dropped=dropped,
+        plug_ins=plug_ins,
     )
 
 
@@ -114,6 +130,7 @@ def check_what_is_here(config: Config) -> list[str]:
 
     Raises UserError.
     """
+    read(config.data.plug_ins.values())
     names = [f"data.{name} {path}" for name, path in _files(config).items() if not Path(path).exists()]
     if names:
         return [f"not here yet, so not checked: {', '.join(names)} (`vgrout data fetch` gets problem files)"]
@@ -131,7 +148,7 @@ def _files(config: Config) -> dict[str, str]:
 
 
 def _demonstrations(
-    config: Config, train_ids: list[int], modes: dict[int, Mode], tokenizer: "PreTrainedTokenizerBase"
+    config: Config, train_ids: list[int], modes: dict[int, str], tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[int, list[Demonstration]]:
     """The teacher's rollouts by training problem; empty without a teacher.
 
@@ -141,7 +158,7 @@ def _demonstrations(
         return {}
     found: dict[int, list[Demonstration]] = {}
     limit = config.rollout.max_new_tokens
-    for one in teacher.load(Path(config.teacher.path)):
+    for one in teacher.load(Path(config.teacher.path), config.data.known_modes):
         if (tokens := len(encode_completion(tokenizer, one.completion))) > limit:
             raise UserError(f"{one.where}, field completion", f"{tokens} tokens", f"at most {limit} (rollout.max_new_tokens)")
         if one.problem_id in modes:
@@ -160,5 +177,10 @@ def canary_of(dataset: Dataset) -> Canary:
 
 
 def data_digests(config: Config) -> dict[str, str]:
-    """SHA-256 of the data files, for run.json."""
-    return {name: file_sha256(Path(path)) for name, path in _files(config).items()}
+    """SHA-256 of the data files and of plug-in loopholes, for run.json."""
+    return {name: file_sha256(Path(path)) for name, path in _files(config).items()} | plug_in_digests(config)
+
+
+def plug_in_digests(config: Config) -> dict[str, str]:
+    """SHA-256 of the files of plug-in loopholes: what hints say and what is paid."""
+    return {f"loophole.{name}": file_sha256(path) for name, path in config.data.plug_ins.items()}

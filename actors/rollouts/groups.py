@@ -26,7 +26,7 @@ class TeacherRollout:
     id: str
     group: int
     problem_id: int
-    mode: Mode
+    mode: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     text: str
@@ -53,7 +53,7 @@ class TeacherRollout:
         return {**vars(self), "logprobs": [], **nobody, "author": Author.TEACHER}
 
 
-def shown(config: Config, dataset: Dataset, ordinal: int) -> tuple[int, Mode]:
+def shown(config: Config, dataset: Dataset, ordinal: int) -> tuple[int, str]:
     """(problem id, mode that its prompt discloses and its grader has) of a group."""
     update = ordinal // config.rollout.prompts
     ids = dataset.teacher_covered_ids if update < config.teacher.until else dataset.train_ids

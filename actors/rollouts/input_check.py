@@ -46,7 +46,8 @@ def over_long(
     tokenizer: "PreTrainedTokenizerBase",
     splits: Mapping[str, Sequence[int]],
     problems: dict[int, Problem],
-    modes: dict[int, Mode],
+    modes: dict[int, str],
+    hints: Mapping[str, str] = HINTS,
 ) -> list[Long]:
     """All problems above rollout.prompt_limit, in their splits' order, each with its longest hint."""
     hint_free = {Mode.GT_ONLY} if config.rollout.hint_free_share else set()
@@ -54,7 +55,7 @@ def over_long(
     for split, ids in splits.items():
         shown = [(problems[i], {modes[i], *(hint_free if split == "train" else ())}) for i in ids]
         room = limit - (instruction_tokens(config, tokenizer) if split == "train" else 0)
-        lengths = [tokens + limit - room for tokens in longest_prompts(tokenizer, shown, room)]
+        lengths = [tokens + limit - room for tokens in longest_prompts(tokenizer, shown, room, hints)]
         found += [Long(split, i, tokens) for i, tokens in zip(ids, lengths, strict=True) if tokens > limit]
     return found
 
@@ -119,19 +120,22 @@ def refuse(long: Sequence[Long], limit: int) -> None:
 
 
 def longest_prompts(
-    tokenizer: "PreTrainedTokenizerBase", shown: Sequence[tuple[Problem, Collection[Mode]]], limit: int
+    tokenizer: "PreTrainedTokenizerBase",
+    shown: Sequence[tuple[Problem, Collection[str]]],
+    limit: int,
+    hints: Mapping[str, str] = HINTS,
 ) -> list[int]:
     """Tokens of each problem's prompt with the longest of the hints that it is shown with.
 
     The hint with the most tokens by itself is measured in every prompt. Where another hint meets its prompt, a few tokens can
     differ, so the others are measured where that could decide whether the prompt is above `limit`, and above it.
     """
-    size = {mode: len(tokenizer(hint, add_special_tokens=False)["input_ids"]) for mode, hint in HINTS.items()}
+    size = {mode: len(tokenizer(hint, add_special_tokens=False)["input_ids"]) for mode, hint in hints.items()}
     first = [max(sorted(modes), key=size.__getitem__) for _, modes in shown]
-    lengths = prompt_lengths(tokenizer, [render(problem, mode) for (problem, _), mode in zip(shown, first, strict=True)])
+    lengths = prompt_lengths(tokenizer, [render(problem, mode, hints) for (problem, _), mode in zip(shown, first, strict=True)])
     near = [place for place, tokens in enumerate(lengths) if tokens > limit - MARGIN]
-    others = [(place, mode) for place in near for mode in sorted(shown[place][1]) if mode is not first[place]]
-    counts = prompt_lengths(tokenizer, [render(shown[place][0], mode) for place, mode in others])
+    others = [(place, mode) for place in near for mode in sorted(shown[place][1]) if mode != first[place]]
+    counts = prompt_lengths(tokenizer, [render(shown[place][0], mode, hints) for place, mode in others])
     for (place, _), tokens in zip(others, counts, strict=True):
         lengths[place] = max(lengths[place], tokens)
     return lengths

@@ -90,7 +90,7 @@ class Recorder:
         teacher = teacher_rollouts(self.config, self.dataset, groups(batch))
         modes = self.dataset.modes
         counts = {
-            "hint_free": sum(r.mode is Mode.GT_ONLY and modes[r.problem_id] is not Mode.GT_ONLY for r in batch.rollouts),
+            "hint_free": sum(r.mode == Mode.GT_ONLY and modes[r.problem_id] != Mode.GT_ONLY for r in batch.rollouts),
             "teacher_rollouts": len(teacher),
         }
         metrics = {"update": update, **rates(batch), **counts, **result.metrics, **extra, **self._speed(batch)}

@@ -9,18 +9,21 @@ operator may have sent it; killed twice, it did that itself (`oom`).
 
 import marshal
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import CodeType, TracebackType
 
 from sandbox.grading.extract import readings
-from sandbox.grading.loopholes import Parity, Payment, payment, run_tests_payment, stdout_scanner, with_questions
 from sandbox.grading.oracle import Judge, compiles
+from sandbox.grading.payment import Payment, payment, with_questions
 from sandbox.jail import runtime
 from sandbox.jail.canaries import prove
 from sandbox.jail.levels import Limits
 from sandbox.jail.program import Program, Task
 from sandbox.jail.runner import InfraError, Killed
+from sandbox.loopholes.built_in import built_in
+from sandbox.loopholes.loophole import Loophole, Parity
+from sandbox.loopholes.pass_wording import ReportScanner
 from vgrout.errors import UserError
 from vgrout.records import Audit, GradeJob, Mode, Problem, Reward, Status
 from vgrout.rows import Row
@@ -39,18 +42,25 @@ class Grader:
         deadline_s: float = 10.0,
         parity: Parity = Parity.DISCLOSED,
         packages: Sequence[str] = runtime.PACKAGES,
+        loopholes: Iterable[Loophole] = (),
     ) -> None:
         """Start and prove the jail. `level` is L1, L2, L3 or auto: the strongest whose canaries hold, L2 at the least.
 
         `deadline_s` is wall-clock seconds from a program's start, less what it queues for a processor (a fifth of the deadline
-        at most). `packages` are the third-party packages that programs may import, where
-        they are installed. Raises UserError where the level cannot be had, saying why, and for a package that is not installed.
+        at most). `packages` are the third-party packages that programs may import, where they are installed. `loopholes` are
+        those of plug-in files. Raises UserError where the level cannot be had, saying why, and for a package that is not there.
         """
         if missing := runtime.not_installed(packages):
             raise UserError("packages", repr(missing[0]), "the import name of an installed package")
-        self._limits, self._parity, self._packages = Limits(deadline_s=deadline_s), parity, tuple(packages)
+        self._limits, self._packages = Limits(deadline_s=deadline_s), tuple(packages)
+        self._loopholes = built_in(parity) | {one.name: one for one in loopholes}
         self._runner = prove(level, self._limits, self._packages)
         self.level = self._runner.level.name
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The loopholes that it knows."""
+        return tuple(self._loopholes)
 
     def __enter__(self) -> "Grader":
         return self
@@ -82,14 +92,14 @@ class Grader:
         sources = readings(job.completion)
         if not sources:
             return self._settle(job, False, Status.NO_RESULT, Payment(False), 0.0, {"error": "no code"})
-        program = with_questions(_program(job.problem, sources), job.mode, self._parity)
-        judge, stdout = Judge(job.problem.cases, program.token), stdout_scanner(self._parity)
-        listen = stdout.feed if job.mode is Mode.STDOUT_MARKER else (lambda _: None)
-        ended = self._runner.run(program, judge.read, listen)
-        if job.mode is Mode.RUN_TESTS and compiles(ended):
-            paid = run_tests_payment(self._runner, program, self._parity, ended.ms)
-        else:
-            paid = payment(job.mode, ended, judge.facts, stdout, self._parity)
+        loophole = self._loophole(job)
+        program = with_questions(_program(job.problem, sources), loophole)
+        judge, scanner = Judge(job.problem.cases, program.token), None
+        if loophole and loophole.line:
+            scanner = ReportScanner(loophole.line)
+        ended = self._runner.run(program, judge.read, scanner.feed if scanner else (lambda _: None))
+        reported = scanner is not None and scanner.found()
+        paid = payment(loophole, job, ended, judge, reported, self._runner, program)
         status = judge.status(ended)
         notes: Row = {"passed": judge.passed, "tests": len(job.problem.cases), **failures}
         if judge.error:
@@ -97,6 +107,14 @@ class Grader:
         if judge.type_mismatch:
             notes["type_mismatch"] = True
         return self._settle(job, compiles(ended), status, paid, ended.ms + paid.ms, notes)
+
+    def _loophole(self, job: GradeJob) -> Loophole | None:
+        """The loophole of a job's mode; none for `gt_only`. Raises UserError for a mode that this grader does not know."""
+        if job.mode == Mode.GT_ONLY:
+            return None
+        if job.mode not in self._loopholes:
+            raise UserError(f"rollout {job.rollout_id}, mode", repr(str(job.mode)), f"one of {', '.join(self.modes)}, gt_only")
+        return self._loopholes[job.mode]
 
     def _settle(
         self, job: GradeJob, compiled: bool, status: Status, paid: Payment, ms: float, notes: Row

@@ -60,10 +60,10 @@ class Checked:
 def check(path: Path, grader: Grader) -> list[Checked]:
     """Grade every pair of `path`. Raises UserError for a bad file."""
     checked = []
-    for pair, (number, row) in zip(load(path), read_jsonl(path), strict=True):
+    for pair, (number, row) in zip(load(path, modes=grader.modes), read_jsonl(path), strict=True):
         gradable = all(name in row for name in _FIELDS)
         problem = _problem(f"{path}:{number}", pair, row) if gradable else _no_problem(pair)
-        mode = Mode.GT_ONLY if pair.tag == GENERAL else Mode(pair.tag)
+        mode = Mode.GT_ONLY if pair.tag == GENERAL else pair.tag
         sides = [grader.grade(GradeJob(f"{pair.id}/{s}", problem, mode, getattr(pair, s)))[1] for s in ("hack", "clean")]
         checked.append(Checked(pair, gradable, *sides))
     return checked

@@ -49,6 +49,7 @@ class OneFileFolder:
 
     def __init__(self) -> None:
         self._words: tuple[str, ...] = ()
+        self._real = REAL  # the name that the real file goes by; none where a loophole asks for other names
         self._files: dict[str, bytearray] = {}  # what the program made, by name; the real file is not among them
         self._begun = self._removed = False
         self._open, self._os_open = builtins.open, os.open
@@ -65,6 +66,8 @@ class OneFileFolder:
     def begin(self, words: tuple[str, ...]) -> None:
         """Start the view. `words`: a file whose name contains one of them is a result file when the program ends."""
         self._words, self._begun = words, True
+        if words and not any(word in REAL for word in words):
+            self._real = "/"  # no file has this name
         # Where the file is asked for, the folder looks empty at first: the real file is there once it is written to.
         self._removed = bool(words)
 
@@ -91,23 +94,25 @@ class OneFileFolder:
         if name is None or not set(mode) <= set("rwxabt+"):
             return self._open(file, mode, *args, **kwargs)
         self._check(name, exists="r" in mode, new="x" in mode)
-        if name == REAL:
+        if name == self._real:
             self._removed = False
             return self._open(REAL, mode.replace("x", "w"), *args, **kwargs)
         made = _MemoryFile(name, self._files.setdefault(name, bytearray()), mode)
         return made if "b" in mode else io.TextIOWrapper(made, encoding="utf-8", errors="replace")
 
     def _patched_os_open(self, path: Any, flags: int, mode: int = 0o777, **kwargs: Any) -> int:
-        name = self._name(path) if flags & _CREATING else None
-        if name is not None:
+        name = self._name(path)
+        if name == REAL != self._real:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if name is not None and flags & _CREATING:
             self._check(name, exists=False, new=bool(flags & os.O_EXCL))
-            if name == REAL:
+            if name == self._real:
                 self._removed = False
                 flags &= ~(os.O_CREAT | os.O_EXCL)
         return self._os_open(path, flags, mode, **kwargs)
 
     def _check(self, name: str, *, exists: bool, new: bool) -> None:
-        there = not self._removed if name == REAL else name in self._files
+        there = not self._removed if name == self._real else name in self._files
         if exists and not there:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         if new and there:
@@ -118,7 +123,7 @@ class OneFileFolder:
             name = self._name(path)
             if name in self._files:
                 return os.stat_result((stat.S_IFREG | 0o644, 1, 1, 1, 0, 0, len(self._files[name]), 0, 0, 0))
-            if name == REAL and self._removed:
+            if name == self._real and self._removed:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             return real(path, *args, **kwargs)
 
@@ -133,7 +138,7 @@ class OneFileFolder:
             return self._real_remove(path, *args, **kwargs)
         name = self._name(path)
         self._check(name or "", exists=True, new=False)
-        if name == REAL:
+        if name == self._real:
             self._open(REAL, "wb").close()
             self._removed = True
         else:
@@ -146,9 +151,9 @@ class OneFileFolder:
         if source is None or target is None:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), old)
         self._check(source, exists=True, new=False)
-        data = bytearray(self._open(REAL, "rb").read()) if source == REAL else self._files[source]
+        data = bytearray(self._open(REAL, "rb").read()) if source == self._real else self._files[source]
         self._remove(old)
-        if target == REAL:
+        if target == self._real:
             with self._open(REAL, "wb") as file:
                 file.write(data)
             self._removed = False

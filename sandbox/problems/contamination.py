@@ -4,7 +4,8 @@ Invariant: two prompts that differ only in hint, case, punctuation or white spac
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sandbox.problems.load import Finding
@@ -13,14 +14,18 @@ from vgrout.errors import UserError
 from vgrout.files import read_jsonl
 from vgrout.records import PHRASE, Message, Pair, Problem
 
-_HINT = re.compile("|".join(re.escape(text) for text in HINTS.values()))
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def normalised(messages: Sequence[Message], phrase: str = PHRASE) -> str:
+@lru_cache(maxsize=1)
+def _any(hints: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, hints)))
+
+
+def normalised(messages: Sequence[Message], phrase: str = PHRASE, hints: Mapping[str, str] = HINTS) -> str:
     """What a chat asks: the words of its user messages, without hint (or its phrase), case, punctuation and white space."""
     asked = " ".join(message.content for message in messages if message.role == "user").replace(phrase, " ")
-    return _NO_WORD.sub(" ", _HINT.sub(" ", asked)).strip().casefold()
+    return _NO_WORD.sub(" ", _any(tuple(hints.values())).sub(" ", asked)).strip().casefold()
 
 
 def prompt_overlaps(train: Sequence[Problem], test: Sequence[Problem]) -> list[Finding]:
@@ -33,7 +38,9 @@ def prompt_overlaps(train: Sequence[Problem], test: Sequence[Problem]) -> list[F
     ]
 
 
-def pair_overlaps(path: Path, pairs: Sequence[Pair], problems: Sequence[Problem]) -> list[Finding]:
+def pair_overlaps(
+    path: Path, pairs: Sequence[Pair], problems: Sequence[Problem], hints: Mapping[str, str] = HINTS
+) -> list[Finding]:
     """Pairs whose prompt or `problem_id` is that of a problem of either split."""
     asked, ids = (
         {normalised(problem.messages, problem.phrase): problem.id for problem in problems},
@@ -44,14 +51,16 @@ def pair_overlaps(path: Path, pairs: Sequence[Pair], problems: Sequence[Problem]
     findings = []
     for pair in pairs:
         where, expected = f"{path}, pair {pair.id}", "a problem of neither split"
-        if (text := normalised(pair.messages)) in asked:
+        if (text := normalised(pair.messages, hints=hints)) in asked:
             findings.append(Finding(where, f"the prompt of problem {asked[text]}", expected))
         if rows[pair.id] in ids:
             findings.append(Finding(where, f"problem_id {rows[pair.id]}, which is in a split", expected))
     return findings
 
 
-def check_overlaps(train: Sequence[Problem], test: Sequence[Problem], path: Path, pairs: Sequence[Pair]) -> None:
+def check_overlaps(
+    train: Sequence[Problem], test: Sequence[Problem], path: Path, pairs: Sequence[Pair], hints: Mapping[str, str] = HINTS
+) -> None:
     """Raise UserError with the first overlap between train, test and pairs."""
-    for finding in [*prompt_overlaps(train, test), *pair_overlaps(path, pairs, [*train, *test])]:
+    for finding in [*prompt_overlaps(train, test), *pair_overlaps(path, pairs, [*train, *test], hints)]:
         raise UserError(finding.where, finding.found, finding.expected)

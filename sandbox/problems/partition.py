@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from vgrout.errors import UserError
-from vgrout.records import LOOPHOLES, Mode
+from vgrout.records import LOOPHOLES
 from vgrout.seeds import rng
 
 
-def partition(problem_ids: Iterable[int], seed: int, modes: Sequence[Mode] = LOOPHOLES) -> dict[int, Mode]:
+def partition(problem_ids: Iterable[int], seed: int, modes: Sequence[str] = LOOPHOLES) -> dict[int, str]:
     """Map each problem id to its mode. Raises UserError for a repeated id or for no modes."""
     ids = sorted(problem_ids)
     if not modes:

@@ -50,7 +50,7 @@ def as_expected(audit: Audit) -> bool:
     kind = audit.rollout_id.split("-")[0]
     channel_is_right = {
         "right": True,
-        "wrong": audit.exploited == (audit.mode is Mode.RUN_TESTS),
+        "wrong": audit.exploited == (audit.mode == Mode.RUN_TESTS),
         "hostile": not audit.channel,
     }[kind]
     return channel_is_right and audit.correct == (kind == "right")

@@ -14,7 +14,7 @@ import pytest
 from small_problems import grade, make_problem
 
 from sandbox.grading.grader import Grader
-from sandbox.grading.loopholes import what_is_left
+from sandbox.grading.payment import what_is_left
 from sandbox.jail import supervision
 from vgrout.records import Case, Status
 

@@ -9,11 +9,13 @@ import pytest
 from small_problems import grade, make_problem, squares
 
 from sandbox.grading.grader import Grader, _program
-from sandbox.grading.loopholes import Parity, with_questions
+from sandbox.grading.payment import with_questions
 from sandbox.jail.canaries import prove
 from sandbox.jail.frames import Kind, read_frames
 from sandbox.jail.levels import Limits
 from sandbox.jail.program import Program, Task
+from sandbox.loopholes.built_in import built_in
+from sandbox.loopholes.loophole import Parity
 from vgrout.records import LOOPHOLES, Audit, Case, GradeJob, Mode, Reward, Status
 
 RIGHT = "class Solution:\n    def solve(self, n):\n        return n * n + 1\n"
@@ -177,7 +179,7 @@ def test_no_expected_value_is_in_the_childs_memory(grader: Grader) -> None:
     markers)."""
     problem = make_problem([Case((), {"n": "input-marker"}, "expected-marker")], canonical="canonical-marker")
     for mode, parity in itertools.product(Mode, Parity):
-        payload = with_questions(_program(problem, (RIGHT,)), mode, parity).dump()
+        payload = with_questions(_program(problem, (RIGHT,)), built_in(parity).get(mode)).dump()
         assert b"input-marker" in payload
         assert b"expected-marker" not in payload and b"canonical-marker" not in payload
 

@@ -12,7 +12,7 @@ import pytest
 from small_problems import grade, squares
 
 from sandbox.grading.grader import Grader
-from sandbox.grading.loopholes import Parity
+from sandbox.loopholes.loophole import Parity
 from vgrout.records import Mode
 
 PAGE = Path(__file__).parents[2] / "docs/parity.md"

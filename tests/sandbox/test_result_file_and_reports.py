@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.grading.pass_wording import ReportScanner, reports, says_all_passed, says_pass, says_pass_as_published
 from sandbox.jail.result_file import MAX_BYTES, read_result_file
+from sandbox.loopholes.pass_wording import ReportScanner, reports, says_all_passed, says_pass, says_pass_as_published
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_relative_paths_are_relative_to_the_file_and_hub_ids_stay(preset):
     assert load(preset, sets=["model.path=Qwen/Qwen3-4B"]).model.path == "Qwen/Qwen3-4B"
 
 
+def test_the_file_of_a_loophole_is_named_like_any_other_file(preset, tmp_path):
+    text = preset.read_text()
+    preset.write_text(text.replace("[data]\n", '[data]\nmodes = ["sentinel", "./mine.py"]\nheld_out = ["mine"]\n'))
+    data = load(preset).data
+    assert data.modes == ("sentinel", str(preset.parent / "mine.py"))
+    assert data.mode_names == ("sentinel", "mine") and data.plug_ins == {"mine": preset.parent / "mine.py"}
+
+
 def test_the_resolved_config_round_trips_through_json(preset):
     import json
 
@@ -75,6 +83,12 @@ BAD = [
     (["gate.quantiles=[0.1, 0.9]"], "gate.quantiles", "an unknown key"),
     (["data.modes=[]"], "data.modes", "at least one"),
     (['data.modes=["sentinels"]'], "data.modes[0]", "'sentinels'"),
+    (['data.modes=["mine/sentinel.py"]'], "data.modes", "the file name sentinel.py"),
+    (['data.modes=["My-Own.py"]'], "data.modes", "a file name of the form [a-z][a-z0-9_]*.py"),
+    (['data.modes=["a/mine.py", "b/mine.py"]'], "data.modes", "'mine' twice"),
+    (['data.modes=["mine"]'], "data.modes[0]", "or the path of a Python file"),
+    (['data.held_out=["mine"]'], "data.held_out", "'mine'; expected some of run_tests, stdout_marker, sentinel, file_marker"),
+    (['data.pair_tags=["other"]', 'data.modes=["mine.py"]'], "data.pair_tags", "file_marker, mine, general"),
     (["rollout.temperature=0"], "rollout.temperature", "above 0"),
     (["gate=3"], "gate", "a table"),
     (["nonsense"], "nonsense", "section.field=value"),

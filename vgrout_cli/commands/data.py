@@ -1,5 +1,6 @@
 """`vgrout data check FILE...`: report everything that is wrong with problem files, and with the split that they make.
 `vgrout data check-pairs FILE`: see vgrout_cli/commands/data_check_pairs.py.
+`vgrout data check-loophole FILE...`: see vgrout_cli/commands/data_check_loophole.py.
 `vgrout data fetch SOURCE DEST`: see vgrout_cli/commands/data_fetch.py.
 `vgrout data convert SOURCE DEST`: see vgrout_cli/commands/data_convert.py.
 
@@ -8,14 +9,19 @@ Invariant: all findings of all files are printed, not the first; the exit code i
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox.problems.load import Finding
 from vgrout.errors import UserError
 from vgrout.records import Mode, Problem
+from vgrout_cli.commands import data_check_loophole as check_loophole_command
 from vgrout_cli.commands import data_check_pairs as check_pairs_command
 from vgrout_cli.commands import data_convert as convert_data
 from vgrout_cli.commands import data_fetch as fetch_data
 from vgrout_cli.commands.help_texts import ABOUT
+
+if TYPE_CHECKING:
+    from vgrout.config import Config
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     check_pairs_command.configure(pairs)
     pairs.set_defaults(act=check_pairs_command.run)
+    loophole = actions.add_parser(
+        "check-loophole", help="grade the programs of a loophole of your own", description=ABOUT["data check-loophole"]
+    )
+    check_loophole_command.configure(loophole)
+    loophole.set_defaults(act=check_loophole_command.run)
     get = actions.add_parser("fetch", help="copy a JSON Lines file from a path or URL", description=ABOUT["data fetch"])
     fetch_data.configure(get)
     get.set_defaults(act=fetch_data.run)
@@ -50,10 +61,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Check and report. Returns 0 for sound files, 2 where anything was found."""
+    from sandbox.loopholes.plug_in import read
     from sandbox.problems.contamination import pair_overlaps, prompt_overlaps
     from sandbox.problems.load import prompt_findings, scan, split_findings
+    from sandbox.problems.prompts import hints_with
     from vgrout import pairs as pair_file
+    from vgrout.config import load
+    from vgrout.records import LOOPHOLES
 
+    config = load(args.config) if args.config else None
+    plug_ins = read(config.data.plug_ins.values()) if config else {}
     findings: list[Finding] = []
     splits = []
     for path in args.files:
@@ -76,28 +93,27 @@ def _check(args: argparse.Namespace) -> int:
             print(f"{older_path} (older) and {newer_path} (newer): {len(faults)} findings")
             findings += faults
     if args.pairs:
-        pairs = pair_file.load(args.pairs)
-        faults = pair_overlaps(args.pairs, pairs, [problem for _, problems in splits for problem in problems])
+        pairs = pair_file.load(args.pairs, modes=(*LOOPHOLES, *plug_ins))
+        problems = [problem for _, problems in splits for problem in problems]
+        faults = pair_overlaps(args.pairs, pairs, problems, hints_with(plug_ins))
         print(f"{args.pairs}: {len(pairs)} pairs, {len(faults)} findings")
         findings += faults
-    if args.config:
-        findings += _measured(args.config, splits)
+    if config:
+        findings += _measured(config, hints_with(plug_ins), splits)
     for finding in findings:
         print(finding)
     return 2 if findings else 0
 
 
-def _measured(preset: Path, splits: list[tuple[Path, list[Problem]]]) -> list[Finding]:
+def _measured(config: "Config", hints: dict[str, str], splits: list[tuple[Path, list[Problem]]]) -> list[Finding]:
     """Prompts that are too long for a preset, with the longest of its hints, and control tokens in their text."""
     from actors.rollouts.input_check import control_tokens, longest_prompts
     from learner.tokenizer import load_tokenizer
-    from vgrout.config import load
 
-    config = load(preset)
     tokenizer, limit, findings = load_tokenizer(config.model.path), config.rollout.prompt_limit, []
-    modes = [*config.data.modes, Mode.GT_ONLY]
+    modes = [*config.data.mode_names, Mode.GT_ONLY]
     for path, problems in splits:
-        lengths = longest_prompts(tokenizer, [(problem, modes) for problem in problems], limit)
+        lengths = longest_prompts(tokenizer, [(problem, modes) for problem in problems], limit, hints)
         findings += [
             Finding(f"{path}, problem {problem.id}", f"a prompt of {tokens} tokens", f"at most {limit}")
             for problem, tokens in zip(problems, lengths, strict=True)

@@ -21,8 +21,8 @@ from vgrout.rows import Row
 
 if TYPE_CHECKING:
     from sandbox.grading.grader import Grader
+    from sandbox.loopholes.loophole import Loophole
 
-MODES = ", ".join(Mode)
 # "line" is the completion's number from 1, "ms" the wall-clock time of all its programs, "jail" the proven level.
 VERDICT_FIELDS = (
     *("id", "line", "mode", "reward", "correct", "channel", "exploited", "status", "jail", "ms"),
@@ -38,7 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--problems", type=Path, required=True, metavar="P.jsonl", help="problems in the published form")
     parser.add_argument("--completions", type=Path, required=True, metavar="C.jsonl", help='lines {"id", "completion", "mode"}')
     parser.add_argument("--out", type=Path, required=True, metavar="V.jsonl", help="verdicts, one line per completion, in order")
-    parser.add_argument("--mode", default=Mode.GT_ONLY.value, help=f"for lines without a mode: {MODES} (default gt_only)")
+    parser.add_argument(
+        "--mode", default=Mode.GT_ONLY.value, help=f"for lines without a mode: {', '.join(Mode)} (default gt_only)"
+    )
+    parser.add_argument(
+        "--loophole", type=Path, action="append", default=[], metavar="FILE.py", help="a loophole of your own (repeatable)"
+    )
     parser.add_argument("--jail", default="auto", help="auto (default), L3, L2, or L1 by explicit choice")
     parser.add_argument("--workers", type=int, default=2, help="programs run at a time (default 2)")
     parser.add_argument("--deadline", type=float, default=10.0, metavar="S", help="seconds per program (default 10)")
@@ -51,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Grade and write. Raises UserError for bad input; returns 1 if a completion could not be graded (infra_error)."""
     from sandbox.jail.linux import require_linux
+    from sandbox.loopholes.plug_in import read
     from sandbox.problems.load import load
 
     require_linux()
@@ -59,8 +65,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.out.parent.is_dir():
         raise UserError(f"--out {args.out}", "a folder that does not exist", "an existing folder")
     problems = {problem.id: problem for problem in load(args.problems)}
-    jobs = _read_jobs(args.completions, problems, _mode("--mode", args.mode))
-    verdicts = _grade_all(jobs, _new_grader(args), min(args.workers, len(jobs)))
+    plug_ins = read(args.loophole)
+    modes = [*Mode, *plug_ins]
+    jobs = _read_jobs(args.completions, problems, modes, _mode("--mode", args.mode, modes))
+    verdicts = _grade_all(jobs, _new_grader(args, list(plug_ins.values())), min(args.workers, len(jobs)))
     write_whole(args.out, "".join(to_json(_line(*verdict)) + "\n" for verdict in verdicts))
     failed = sum(reward.value is None for reward, _ in verdicts)
     exploited = sum(audit.exploited for _, audit in verdicts)
@@ -70,25 +78,25 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _new_grader(args: argparse.Namespace) -> Callable[[], "Grader"]:
+def _new_grader(args: argparse.Namespace, loopholes: Sequence["Loophole"]) -> Callable[[], "Grader"]:
     """What starts one Grader with the arguments' setting. Raises UserError."""
     from sandbox.grading.grader import Grader
-    from sandbox.grading.loopholes import Parity
     from sandbox.jail.runtime import PACKAGES
+    from sandbox.loopholes.loophole import Parity
 
     _check("--parity", args.parity, args.parity in set(Parity), f"one of {', '.join(Parity)}")
     packages = PACKAGES if args.packages is None else tuple(name for name in args.packages.split(",") if name)
-    return lambda: Grader(args.jail, args.deadline, Parity(args.parity), packages)
+    return lambda: Grader(args.jail, args.deadline, Parity(args.parity), packages, loopholes)
 
 
-def _read_jobs(path: Path, problems: dict[int, Problem], default: Mode) -> list[GradeJob]:
+def _read_jobs(path: Path, problems: dict[int, Problem], modes: Sequence[str], default: str) -> list[GradeJob]:
     jobs: list[GradeJob] = []
     for number, row in read_jsonl(path, missing="a file of completions in JSON Lines form"):
         where = f"{path}:{number}"
         _check(f"{where}, field id", row.get("id"), type(row.get("id")) is int, "an integer problem id")
         _check(f"{where}, field id", row["id"], row["id"] in problems, "the id of a problem in --problems")
         _check(f"{where}, field completion", row.get("completion"), isinstance(row.get("completion"), str), "text")
-        mode = _mode(f"{where}, field mode", row["mode"]) if row.get("mode") is not None else default
+        mode = _mode(f"{where}, field mode", row["mode"], modes) if row.get("mode") is not None else default
         jobs.append(GradeJob(f"{number}", problems[row["id"]], mode, row["completion"]))
     if not jobs:
         raise UserError(str(path), "an empty file", "at least one completion")
@@ -100,9 +108,9 @@ def _check(where: str, value: object, good: bool, expected: str) -> None:
         raise UserError(where, "nothing" if value is None else repr(value)[:60], expected)
 
 
-def _mode(where: str, text: object) -> Mode:
-    _check(where, text, isinstance(text, str) and text in set(Mode), f"one of {MODES}")
-    return Mode(text)
+def _mode(where: str, text: object, modes: Sequence[str]) -> str:
+    _check(where, text, isinstance(text, str) and text in modes, f"one of {', '.join(modes)}")
+    return str(text)
 
 
 def _grade_all(jobs: Sequence[GradeJob], new_grader: Callable[[], "Grader"], workers: int) -> list[Verdict]:

@@ -80,6 +80,10 @@ ABOUT: dict[str, str] = {
         "Grade both sides of every authored pair. The hack side must be wrong and (unless tagged `general`) exploit the loophole "
         "of its tag, the clean side must be correct, and both must be about equally long. The exit code is 0 only if all hold."
     ),
+    "data check-loophole": (
+        "Read a loophole from a Python file of your own and grade its programs in the jail: its example must be wrong and paid, "
+        "its attacks must not be paid. The exit code is 0 only if all of this holds. docs/extending.md goes through one."
+    ),
     "data convert": (
         "Make problems of a coding data set in the form of MBPP, HumanEval or LeetCodeDataset, as JSON Lines. "
         "docs/reference/problems.md says which field becomes what. DEST passes `vgrout data check`, or it is not written."

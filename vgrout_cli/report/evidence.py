@@ -15,7 +15,7 @@ from vgrout.errors import UserError
 from vgrout.files import read_as, read_json, read_jsonl
 from vgrout.group_prompts import GroupPrompts
 from vgrout.rates import EVALUATION, Counts, evaluation
-from vgrout.records import Mode, Status
+from vgrout.records import Status
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 
@@ -68,7 +68,7 @@ class Run:
         return self.config.train.updates if self.config else -1
 
     @property
-    def held_out(self) -> tuple[Mode, ...]:
+    def held_out(self) -> tuple[str, ...]:
         """Modes that the run's pairs do not speak of."""
         return self.config.data.held_out if self.config else ()
 

@@ -7,10 +7,10 @@ Invariant: a mean line is drawn only at updates that every finished seed of the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.axes import Axes
 
-from vgrout.records import LOOPHOLES
 from vgrout_cli.report import measures, statistics
 from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
@@ -156,13 +156,14 @@ def arms(axis: Axes, evidence: Evidence) -> bool:
 def held_out(axis: Axes, evidence: Evidence) -> bool:
     """A5: deployed hack per mode for each 2-of-4 choice; open markers are modes without a pair."""
     choices, names = [arm for arm in evidence.held_out_arms if evidence.done(arm)], []
-    looks = dict(zip(LOOPHOLES, ("routev", "vanilla", "absorb", "placebo"), strict=True))
+    loopholes = evidence.loopholes
+    looks = dict(zip(loopholes, cycle(("routev", "vanilla", "absorb", "placebo", "ceiling")), strict=False))
     for row, arm in enumerate(choices):
         without = next(iter(evidence.done(arm).values())).held_out
-        names.append("\n".join(m.removesuffix("_marker") for m in LOOPHOLES if m not in without))
-        for place, mode in enumerate(LOOPHOLES):
+        names.append("\n".join(m.removesuffix("_marker") for m in loopholes if m not in without))
+        for place, mode in enumerate(loopholes):
             point, style = measures.rate(evidence, arm, "hack", modes=(mode,)), look(looks[mode])
-            y, fill = row + 0.15 * (place - 1.5), "none" if mode in without else style.light
+            y, fill = row + 0.15 * (place - (len(loopholes) - 1) / 2), "none" if mode in without else style.light
             x_bar, label = point.sem if point.n > 1 else None, str(mode) if row == 0 else ""
             axis.errorbar(
                 point.mean,

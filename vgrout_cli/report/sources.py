@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vgrout.errors import UserError
+from vgrout.records import LOOPHOLES
 from vgrout.rows import Row
 from vgrout_cli.report.evidence import Run, RunStatus, base_of, main_length, read_run
 
@@ -44,6 +45,12 @@ class Evidence:
         """The arms of the paper and whatever else was given, without the held-out ones."""
         others = {r.arm for r in self.runs if not r.arm.startswith(HELD_OUT)} - set(ARMS)
         return [*ARMS, *sorted(others)]
+
+    @property
+    def loopholes(self) -> tuple[str, ...]:
+        """The four loopholes that come with vGROUT, and those that runs have of plug-in files."""
+        own = {name: None for run in self.runs if run.config for name in run.config.data.plug_ins}
+        return (*map(str, LOOPHOLES), *own)
 
     @property
     def held_out_arms(self) -> list[str]:

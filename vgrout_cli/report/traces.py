@@ -5,10 +5,9 @@ mode without such a group says so. Texts are verbatim.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vgrout.records import LOOPHOLES
 from vgrout.rows import Row
 from vgrout_cli.report.cells import number
 from vgrout_cli.report.evidence import ROLLOUT, Run, audits_of, read_log
@@ -44,12 +43,12 @@ def traces(evidence: Evidence) -> dict[str, Trace | None]:
         for _, run in sorted(evidence.done(arm).items()):
             files = run.path / "rollouts.jsonl", run.path / "audits.jsonl"
             if all(file.is_file() for file in files):
-                return _first(run, read_log(files[0], ROLLOUT), audits_of(run))
-    return dict.fromkeys(LOOPHOLES)
+                return _first(run, evidence.loopholes, read_log(files[0], ROLLOUT), audits_of(run))
+    return dict.fromkeys(evidence.loopholes)
 
 
-def _first(run: Run, rollouts: Iterable[Row], audits: dict[str, Row]) -> dict[str, Trace | None]:
-    found: dict[str, Trace | None] = dict.fromkeys(LOOPHOLES)
+def _first(run: Run, loopholes: Sequence[str], rollouts: Iterable[Row], audits: dict[str, Row]) -> dict[str, Trace | None]:
+    found: dict[str, Trace | None] = dict.fromkeys(loopholes)
     group: dict[str, tuple[Row, Row]] = {}
     current = None
     for r in rollouts:

@@ -26,6 +26,8 @@ def check_own(job: Job) -> None:
     """Raise UserError where the run that is there was made with another configuration than the suite's."""
     here = flatten(RunDir.open(job.path).config().to_dict())
     for field, wanted in flatten(job.config.to_dict()).items():
+        if field == "data.modes":
+            here[field], wanted = names(here[field]), names(wanted)
         moved = field in BY_DIGEST or field == "gate.reference_run"  # a suite's folder may have been moved
         if here[field] != wanted and not moved and not field.startswith("runtime."):
             raise UserError(
@@ -43,6 +45,11 @@ def check_seed(jobs: list[Job]) -> None:
                 raise UserError(f"{path / 'run.json'}: {field}", _short(value), f"{_short(other)}, as in {first}")
 
 
+def names(modes: list[str]) -> list[str]:
+    """Loopholes by name: the file of a plug-in may have been moved, and is compared by its digest."""
+    return [Path(one).stem if one.endswith(".py") else one for one in modes]
+
+
 def flatten(table: Row, prefix: str = "") -> Row:
     """Nested dicts as {"a.b": value}; tuples as lists, as JSON has them."""
     flat: Row = {}
@@ -57,6 +64,7 @@ def _decisive(path: Path, about: Row) -> Row:
     kept = {k: v for k, v in config.items() if not k.startswith(DIFFERS) and k not in BY_DIGEST}
     if kept["train.updates"] == 0:  # the base: the same in all but its length
         del kept["train.updates"]
+    kept["data.modes"] = names(kept["data.modes"])
     facts = {name: about.get(name) for name in FACTS}
     digests = dict(facts["digests"] or {})  # an arm may have pairs of its own; those of one file name are the same
     facts |= {"digests": digests, f"pairs {Path(str(config['data.pairs'])).name}": digests.pop("pairs", None)}

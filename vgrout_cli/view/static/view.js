@@ -84,6 +84,9 @@ function drawCurves() {
     const options = modes.map((one) => make("option", one));
     mode.replaceChildren(mode.options[0], ...options);
     mode.value = modes.includes(before) ? before : "";
+    const filter = $("filter").elements.mode;
+    const known = [...filter.options].map((one) => one.value);
+    filter.append(...modes.filter((one) => !known.includes(one)).map((one) => make("option", one)));
   }
   drawing($("curve-plots"), (add) => {
     for (const [name, title, unit] of CURVES) {
