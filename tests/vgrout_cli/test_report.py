@@ -1,6 +1,7 @@
 """The report of synthetic runs: its numbers against ones computed from the raw files, its page, its verdict, its refusals."""
 
 import csv
+import dataclasses
 import json
 import math
 import re
@@ -10,14 +11,18 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from synthetic import Size, runs_of, spoil, suite_with, write_run, write_suite
 
 from vgrout.records import LOOPHOLES, Mode
 from vgrout_cli.main import main
+from vgrout_cli.report import panels
 from vgrout_cli.report.checklist import checklist
 from vgrout_cli.report.findings import find
 from vgrout_cli.report.sources import gather
 from vgrout_cli.report.tables import gate as gate_table
+from vgrout_cli.report.tables import held_out
+from vgrout_cli.report.traces import traces
 from vgrout_cli.report.verdict import verdict
 
 SEEDS = [1, 2, 3]
@@ -112,6 +117,23 @@ def test_held_out_modes_are_counted_per_mode_and_marked(out, suites, page):
     assert line
     assert line[0].count('class="heldout"') == 2
     assert line[0].count("†") == 2
+
+
+def test_a_loophole_of_a_plug_in_has_its_column_and_its_marks(suites):
+    found = gather(suites)
+
+    def with_fifth(run):
+        data = dataclasses.replace(run.config.data, modes=(*LOOPHOLES, "/x/mine.py"))
+        return dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+
+    evidence = dataclasses.replace(found, runs=tuple(with_fifth(run) if run.config else run for run in found.runs))
+    assert evidence.loopholes == (*LOOPHOLES, "mine") and found.loopholes == LOOPHOLES
+    assert traces(evidence)["mine"] is None
+    table = held_out(find(evidence))
+    assert table.columns[2:7] == (*LOOPHOLES, "mine") and {len(row) for row in table.rows} == {len(table.columns)}
+    axis = Figure().add_subplot()
+    assert panels.held_out(axis, evidence)
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [*LOOPHOLES, "mine"]
 
 
 def test_gate_numbers_are_those_of_the_logs(out, suites):
