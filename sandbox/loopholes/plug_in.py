@@ -116,17 +116,19 @@ def _are_texts(value: object) -> bool:
 
 
 def _takes_one(value: object) -> bool:
+    if not callable(value):
+        return False
     try:
-        inspect.signature(value).bind(None)  # type: ignore[arg-type]
+        inspect.signature(value).bind(None)
     except (TypeError, ValueError):
         return False
     return True
 
 
 def _are_words(value: object) -> bool:
-    words = [*value, *value.values()] if isinstance(value, Mapping) else [None]
-    whole = (isinstance(word, str) and re.fullmatch(r"\w(.*\w)?", word) for word in words)
-    return len(words) == len(set(words)) > 0 and all(whole)
+    words = [*value, *value.values()] if isinstance(value, Mapping) else []
+    whole = all(isinstance(word, str) and re.fullmatch(r"\w(.*\w)?", word) for word in words)
+    return whole and len(words) == len(set(words)) > 0
 
 
 _GOOD: dict[str, Callable[[object], bool]] = {

@@ -14,5 +14,5 @@ def squares(count: int = 8) -> Problem:
     return make_problem([Case((), {"n": n}, n * n + 1) for n in range(count)], canonical=canonical)
 
 
-def grade(grader: Grader, problem: Problem, code: str, mode: Mode = Mode.GT_ONLY) -> tuple[Reward, Audit]:
+def grade(grader: Grader, problem: Problem, code: str, mode: str = Mode.GT_ONLY) -> tuple[Reward, Audit]:
     return grader.grade(GradeJob("r1", problem, mode, f"```python\n{code}\n```"))

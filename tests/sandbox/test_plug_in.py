@@ -138,6 +138,7 @@ BAD = [
     (WORD + "FLAGS = 'valid'", "FLAGS", "'valid'", "a list of names"),
     (WORD + "FILES = [1]", "FILES", "[1]", "a list of words"),
     (WORD + "OTHER_WORDS = ['a']", "OTHER_WORDS", "['a']", "a table"),
+    (WORD + "OTHER_WORDS = {'a': ['b']}", "OTHER_WORDS", "{'a': ['b']}", "a table"),
     (WORD + "OTHER_WORDS = {'a': 'a'}", "OTHER_WORDS", "{'a': 'a'}", "a table"),
     (WORD + "OTHER_WORDS = {'***': 'a'}", "OTHER_WORDS", "'***'", "a table"),
     (WORD + "import no_such_module", "mine.py:9", "ModuleNotFoundError", "Python that runs"),
