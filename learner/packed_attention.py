@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from learner.packing import Block, Packing
+from learner.packing import Block, Packing, bias
 
 NAME = "vgrout_packed"
 
@@ -59,12 +58,15 @@ def packed_attention(
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a packed row, or without `packing` that of transformers' "sdpa"."""
-    if packing is None:
-        window = {"sliding_window": sliding_window}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **window, **others)
+    """Attention of a packed row; without `packing` causal attention of rollouts that are padded on the right."""
     if others.get("s_aux") is not None:
         raise NotImplementedError("attention sinks")  # refused before a start: actors/planning/model_shape.py
+    if packing is None:
+        place_T = torch.arange(query.shape[2], device=query.device)
+        ago_TT = place_T[:, None] - place_T
+        narrow = sliding_window is not None and sliding_window < len(place_T)
+        mask = bias((ago_TT >= 0) & (ago_TT < sliding_window), query.dtype) if narrow else None
+        return _attend(query, key, value, mask, scaling, softcap).transpose(1, 2), None
     blocks = [b for b in (packing.prefix, packing.suffix) if b is not None]
     index_L = torch.cat([b.index_L for b in blocks])
     padding_L11 = ~torch.cat([b.real_L for b in blocks])[:, None, None]

@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from learner import packed_attention
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, logprobs_GT
+from learner.packing import logprobs_C, pack
 from tests.learner.random_model import rollouts
 from vgrout.errors import UserError
 
@@ -22,9 +24,10 @@ KINDS = {
 }  # fmt: skip
 
 
-def random_model(kind):
+def random_model(kind, **more):
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**SIZES, **KINDS[kind]}), dtype=torch.float32).eval()
+    about = AutoConfig.for_model(kind, **{**SIZES, **KINDS[kind], **more})
+    return AutoModelForCausalLM.from_config(about, dtype=torch.float32).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -38,6 +41,27 @@ def test_logprobs_are_those_of_the_models_own_forward(kind):
         found_GT = logprobs_GT(model, batch)
     assert (found_GT[:, 1:] - own_GT)[batch.completion_GT[:, 1:]].abs().max() <= 1e-5
     assert own_GT.std() > 0.1
+
+
+NARROW = {
+    "gemma2": {"attn_logit_softcapping": 2.0, "sliding_window": 5}, "gemma3_text": {"sliding_window": 5},
+    "mistral": {"sliding_window": 5}, "llama": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_our_attention_caps_and_slides_as_the_models_own_packed_or_padded(kind):
+    model, items = random_model(kind, **NARROW[kind]), rollouts(5)
+    batch, found = collate(items, "cpu"), {}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        for name in ("eager", packed_attention.NAME):
+            model.set_attn_implementation(name)
+            found[name] = logprobs_GT(model, batch)[batch.completion_GT]
+        found["shared"] = logprobs_C(model, pack(items, torch.device("cpu"), share=True))
+    for name in (packed_attention.NAME, "shared"):
+        assert (found[name] - found["eager"]).abs().max() <= 2e-5
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "cohere", "qwen3_moe"])
