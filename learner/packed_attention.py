@@ -64,8 +64,8 @@ def packed_attention(
     if packing is None:
         place_T = torch.arange(query.shape[2], device=query.device)
         ago_TT = place_T[:, None] - place_T
-        narrow = sliding_window is not None and sliding_window < len(place_T)
-        mask = bias((ago_TT >= 0) & (ago_TT < sliding_window), query.dtype) if narrow else None
+        window = sliding_window or len(place_T)
+        mask = bias((ago_TT >= 0) & (ago_TT < window), query.dtype) if window < len(place_T) else None
         return _attend(query, key, value, mask, scaling, softcap).transpose(1, 2), None
     blocks = [b for b in (packing.prefix, packing.suffix) if b is not None]
     index_L = torch.cat([b.index_L for b in blocks])
