@@ -51,12 +51,12 @@ class Learner:
         `canary`: (prompt ids, completion ids) of the text that engines are checked with; by default that of `canary_ids`.
         """
         torch.set_num_threads(config.runtime.learner_threads)
-        side_by_side.use(config.runtime.side_by_side)
         torch.use_deterministic_algorithms(True, warn_only=not config.runtime.deterministic)
         # A debugging aid that costs 7% of an update.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
         self.config = config
         self.device = device(config.runtime.learner_gpus, "runtime.learner_gpus")
+        side_by_side.use(config.runtime.side_by_side if self.device == "cpu" else 1)  # a GPU is full with one
         if self.device == "cuda":
             torch.cuda.set_per_process_memory_fraction(memory_share(config.runtime))
         self.tokenizer = load_tokenizer(config.model.path)

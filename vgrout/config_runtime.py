@@ -67,7 +67,10 @@ class RuntimeConfig:
     )
     learner_threads: int = option(1, "CPU threads of torch in one learner.", ge=1, le=1024)
     side_by_side: int = option(
-        1, "Micro-batches that a learner on the CPU computes at once, each with `learner_threads` threads.", ge=1, le=1024
+        1,
+        "Micro-batches that a learner on the CPU computes at once, each with `learner_threads` threads; on a GPU always 1.",
+        ge=1,
+        le=1024,
     )
     reserve_s: float = option(
         40.0,
@@ -105,8 +108,6 @@ class RuntimeConfig:
             raise UserError("learners", str(self.learners), "1 with backend local")
         if local and self.mode == "async":
             raise UserError("mode", "'async'", "'sync' with backend local")
-        if self.side_by_side > 1 and self.learner_gpus:
-            raise UserError("side_by_side", str(self.side_by_side), "1 where a learner has a GPU, which is full with one")
         if self.engine_floor > self.engines:
             raise UserError("engine_floor", str(self.engine_floor), f"between 1 and runtime.engines ({self.engines})")
         if self.suspect_s > self.dead_s:
