@@ -1,6 +1,6 @@
 """What logging costs: the seconds that a run spends on its logs, on trackers, and on numbers that only a log reads.
 
-    python -m bench.log_cost --out DIR [--updates 12] [--arm vanilla]
+    python -m bench.log_cost --out DIR [--updates 12] [--arm vanilla] [--set objective.kl=0]
 
 One run of the tiny preset in one process (`runtime.backend=local`), with TensorBoard. The functions below are timed inside it, so
 no second run without logs is needed, whose noise would be larger than the cost. A tracker's thread counts in full, as if nothing
@@ -54,8 +54,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--arm", default="vanilla")
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c")
     args = parser.parse_args()
-    sets = ["runtime.backend=local", f"train.updates={args.updates}", f"train.checkpoint_every={args.updates}"]
+    sets = [*args.sets, "runtime.backend=local", f"train.updates={args.updates}", f"train.checkpoint_every={args.updates}"]
 
     prepare(load(ROOT / "configs" / "tiny.toml", sets=sets))
     spent: dict[str, list[float]] = defaultdict(list)
