@@ -105,7 +105,7 @@ def failed_start(config: Config, learner: Learner, engine: EngineClass) -> Line:
         try:
             with patch.dict(os.environ, VLLM_ENABLE_V1_MULTIPROCESSING="1"):
                 engine(bare, learner.canary_ids())
-        except (ValueError, RuntimeError, OSError) as error:
+        except Exception as error:
             text = " ".join(str(error).split())
             return judged("a failed start says why", "weights" in text, text[:110])
     return judged("a failed start says why", False, "the engine started without weights")

@@ -32,8 +32,10 @@ _stock: dict[str, Callable[..., None]] = {}  # vLLM's own functions, in a proces
 def tie_core() -> None:
     """From now on every core process that this thread starts dies with it. Call before vLLM's LLM is made."""
     from vllm.v1.engine.core import EngineCoreProc
+    from vllm.v1.executor.multiproc_executor import WorkerProc
 
     _replace(EngineCoreProc, "run_engine_core", run_core)
+    _replace(WorkerProc, "worker_main", run_worker)  # the core may be in this process, and its worker not
 
 
 def run_core(*args: object, **options: object) -> None:
@@ -92,7 +94,7 @@ def cause_told() -> Iterator[None]:
         os.environ[CAUSE] = str(place)
         try:
             yield
-        except RuntimeError as error:
+        except Exception as error:  # vLLM raises a bare one where a worker of a core in this process failed
             if not place.is_file():
                 raise
             raise RuntimeError(f"vLLM did not start: {place.read_text()}") from error
