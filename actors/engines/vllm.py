@@ -261,7 +261,7 @@ class VllmEngine:
             logprobs=0,
             stop_token_ids=list(self.stop_ids),
             seed=request.seeds[index] % 2**31 if request.temperature > 0 else None,
-            detokenize=False,  # the whole text at the end, as in the other engine, costs a tenth of a token's text at every step
+            detokenize=False,  # the whole text is decoded once, at the end, as in the other engine
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         return self._add(request.prompt_ids, params, served.requests[request.sampling])
