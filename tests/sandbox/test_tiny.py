@@ -13,6 +13,8 @@ from sandbox.problems.prompts import HINTS, render
 from sandbox.tiny import bank as tiny_bank
 from sandbox.tiny import offdist
 from sandbox.tiny import pairs as tiny_pairs
+from sandbox.tiny.lists import LISTS
+from sandbox.tiny.words import WORDS
 from vgrout import pairs
 from vgrout.errors import UserError
 from vgrout.files import file_sha256
@@ -24,13 +26,21 @@ WORLD = Path("configs/tiny")
 DIGESTS = json.loads((WORLD / "DIGESTS.json").read_text())
 
 
-def rows(name: str) -> list[dict]:
-    return [json.loads(line) for line in (WORLD / f"{name}.jsonl").read_text().splitlines()]
+def rows(name: str, world: Path = WORLD) -> list[dict]:
+    return [json.loads(line) for line in (world / f"{name}.jsonl").read_text().splitlines()]
 
 
-def test_every_shipped_byte_is_the_recorded_one_and_they_are_few():
-    files = [p for p in WORLD.rglob("*") if p.is_file() and p.name not in ("DIGESTS.json", "monitor.json")]
-    assert {p.relative_to(WORLD).as_posix(): file_sha256(p) for p in files} == DIGESTS["sha256"]
+WORLDS = pytest.mark.parametrize(("folder", "world"), [(WORLD, LISTS), (Path("configs/second"), WORDS)])
+
+
+def recorded(folder: Path) -> dict:
+    return json.loads((folder / "DIGESTS.json").read_text())
+
+
+@WORLDS
+def test_every_shipped_byte_is_the_recorded_one_and_they_are_few(folder, world):
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in ("DIGESTS.json", "monitor.json")]
+    assert {p.relative_to(folder).as_posix(): file_sha256(p) for p in files} == recorded(folder)["sha256"]
     assert sum(p.stat().st_size for p in files) <= 8 * 2**20
 
 
@@ -39,13 +49,23 @@ def test_the_monitoring_subset_is_of_this_test_split():
     assert len(ids) == 64 and set(ids) <= {row["id"] for row in rows("test")}
 
 
-def test_the_bank_and_the_pairs_follow_from_the_seed():
-    seed = DIGESTS["seed"]
-    assert rows("train") == tiny_bank.problems(seed, "train")
-    assert rows("test") == tiny_bank.problems(seed, "test")
-    assert rows("pairs") == tiny_pairs.pairs(seed)
-    assert rows("pairs_offdist") == offdist.pairs(seed)
-    assert tiny_bank.problems(seed + 1, "test") != rows("test")
+@WORLDS
+def test_the_bank_and_the_pairs_follow_from_the_seed(folder, world):
+    seed = recorded(folder)["seed"]
+    assert rows("train", folder) == tiny_bank.problems(seed, "train", world)
+    assert rows("test", folder) == tiny_bank.problems(seed, "test", world)
+    assert rows("pairs", folder) == tiny_pairs.pairs(seed, world)
+    assert tiny_bank.problems(seed + 1, "test", world) != rows("test", folder)
+
+
+def test_the_pairs_without_hint_and_frame_follow_from_the_seed():
+    assert rows("pairs_offdist") == offdist.pairs(DIGESTS["seed"])
+
+
+def test_the_two_worlds_share_no_problem():
+    worlds = (WORLD, Path("configs/second"))
+    lists, words = ({row["prompt"][-1]["content"] for part in ("train", "test") for row in rows(part, world)} for world in worlds)
+    assert lists and words and not lists & words
 
 
 def test_sizes_schema_and_recency():
@@ -139,8 +159,9 @@ def within_calibration(calibration) -> None:
     assert counts["compiles"] / counts["n"] >= 0.90
 
 
-def test_the_recorded_calibration_is_the_promised_one():
-    within_calibration(DIGESTS["calibration"])
+@WORLDS
+def test_the_recorded_calibration_is_the_promised_one(folder, world):
+    within_calibration(recorded(folder)["calibration"])
 
 
 @pytest.mark.rebuild
