@@ -14,7 +14,7 @@ from torch import Tensor
 from actors.made_of import base_here, places
 from learner.cprobe import probe
 from learner.learner import Learner
-from learner.vgrad import directions, haar, probe_pairs, score
+from learner.vgrad import at_unit_norm, directions, haar, probe_pairs, score
 from vgrout import ingredients
 from vgrout import pairs as pair_file
 from vgrout.config import PairsGate, QuantileGate
@@ -42,23 +42,29 @@ class Probed:
         return Probed(tuple(row["prompt_ids"]), tuple(row["completion_ids"]))
 
 
+class NothingToTellApart(UserError):
+    """A run without hacks, or with nothing else."""
+
+
 def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
     """Compute the null of a finished run on at most `count` of its rollouts, drawn evenly; write and return the record.
 
     With c-probes at the initial policy all updates are drawn from. With c-probes at the current policy only those whose
     checkpoint is kept are, and every rollout is probed at the policy that its update began with.
-    Raises UserError for a run whose gate has no direction, or without hacks or without other rollouts.
+    Raises UserError for a run whose gate has no direction, NothingToTellApart for one without hacks or without other rollouts.
     """
     config = run.config()
     gate = config.gate
     if not isinstance(gate, PairsGate | QuantileGate):
         raise UserError(f"{run.path / 'run.json'}: gate.rule", repr(gate.rule), "a gate with directions from pairs")
-    if isinstance(gate, PairsGate) and gate.space == "activation":
+    if not config.has_gradient_directions:
         raise UserError(f"{run.path / 'run.json'}: gate.space", "'activation'", "'gradient'")
     initial = gate.probe_policy == "initial"
     rows, hacks = _rollouts(run, None if initial else set(run.checkpoints()), count, config.seed)
     if not any(hacks) or all(hacks):
-        raise UserError(str(run.path), f"{sum(hacks)} hacks in {len(hacks)} rollouts", "hacks and other rollouts to tell apart")
+        raise NothingToTellApart(
+            str(run.path), f"{sum(hacks)} hacks in {len(hacks)} rollouts", "hacks and other rollouts to tell apart"
+        )
 
     here = {"data.pairs": file_sha256(Path(config.data.pairs)), **base_here(config)}
     ingredients.check(run, here, "gate-null", False, places(config, here))
@@ -72,7 +78,7 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
             learner.restore(*run.read_checkpoint(version))
         mine = [i for i, row in enumerate(rows) if initial or row["update"] == version]
         probed = probe_pairs(model, lora, learner.router.pairs, initial=initial, budget=budget, share=share)
-        v_DMR = directions(probed, gate.directions)
+        v_DMR = directions(at_unit_norm(probed) if gate.unit_pairs else probed, gate.directions)
         cgrad_GMR = probe(model, lora, [Probed.of(rows[i]) for i in mine], initial=initial, budget=budget, share=share)
         real_G[mine] = score(cgrad_GMR, v_DMR, gate.score)
         for draw in range(draws):

@@ -121,6 +121,7 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
             for form in map(Form, config.eval.forms):
                 exam = Exam(f"test_{form}", form=form)
                 write_curve(run, score(run, config, dataset, workers, scheduled(run, config)[-1:], exam), f"_{exam.name}")
+            _compare_with_random(run, config)
             # Last, because it marks the run as done.
             write_curve(run, score(run, config, dataset, workers, scheduled(run, config), Exam()))
     except OSError as error:
@@ -134,6 +135,19 @@ def _train(config: Config, dataset: Dataset, fractions: list[Any], run: RunDir, 
         at("ending learner, engines and graders")
         workers.close()
         at("")
+
+
+def _compare_with_random(run: RunDir, config: Config) -> None:
+    """Write gate_null.json where it was asked for and the gate has directions; say so where there is nothing to tell apart."""
+    if not config.eval.null_draws or not config.has_gradient_directions:
+        return
+    from actors.haar_null import NothingToTellApart, write_null  # it imports torch
+
+    at("comparing the gate with random directions")
+    try:
+        write_null(run, config.eval.null_draws)
+    except NothingToTellApart as why:
+        say(f"vgrout: the gate was not compared with random directions: {why}")
 
 
 def _last_version(workers: Workers) -> AdapterVersion | None:

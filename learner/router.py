@@ -22,7 +22,7 @@ from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rew
 from learner.lora2r import Lora2r
 from learner.model import Tokens
 from learner.pair_tokens import PairTokens
-from learner.vgrad import PairProbe, cross_fit, directions, haar, layer_scores, score, sides
+from learner.vgrad import PairProbe, at_unit_norm, cross_fit, directions, haar, layer_scores, score, sides
 from vgrout.config import GateConfig, GivenGate, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
 from vgrout.records import GateLabel, Sample
 
@@ -117,6 +117,8 @@ class Router:
         if _reads_activations(config):
             centre_MR = (probed.hack_PMR.mean(0) + probed.clean_PMR.mean(0)) / 2
             probed = PairProbe(probed.tags, probed.hack_PMR - centre_MR, probed.clean_PMR - centre_MR)
+        if config.unit_pairs:
+            probed = at_unit_norm(probed)
         v_DMR, random = directions(probed, config.directions), None
         if isinstance(config, MatchedGate):
             v_DMR = random = haar(len(v_DMR), len(lora.modules), lora.rank, config.placebo_seed or self.seed)

@@ -49,6 +49,11 @@ def unit(v_MR: Tensor) -> Tensor:
     return v_MR / v_MR.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
+def at_unit_norm(probed: PairProbe) -> PairProbe:
+    """Every c-probe scaled to norm 1, module by module, so that all pairs weigh the same in a direction."""
+    return PairProbe(probed.tags, unit(probed.hack_PMR), unit(probed.clean_PMR))
+
+
 def v_grad(hack_PMR: Tensor, clean_PMR: Tensor) -> Tensor:
     """Per module, the unit mean of (hack side - clean side): [M, R]."""
     return unit((hack_PMR - clean_PMR).mean(0))

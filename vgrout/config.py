@@ -83,6 +83,11 @@ class Config:
         return isinstance(gate, ScoringGate) and gate.probe_policy == "initial" and getattr(gate, "space", "") != "activation"
 
     @property
+    def has_gradient_directions(self) -> bool:
+        """Whether the gate compares c-probes with directions from pairs."""
+        return isinstance(self.gate, PairsGate | QuantileGate) and getattr(self.gate, "space", "") != "activation"
+
+    @property
     def is_relaxed(self) -> bool:
         """Whether training reads audits: a comparator, and not the method."""
         return self.relaxed.use != "none"
@@ -116,6 +121,9 @@ class Config:
         if self.rollout.heal_updates > self.train.updates:
             most = f"at most train.updates ({self.train.updates})"
             raise UserError("rollout.heal_updates", str(self.rollout.heal_updates), most)
+        if self.eval.null_draws and self.runtime.learner_gpus:
+            wanted = "0 with a learner on a GPU, which the driver has none of: run vgrout gate-null afterwards"
+            raise UserError("eval.null_draws", str(self.eval.null_draws), wanted)
         limit = self.runtime.max_lora_rank
         if limit and limit < export_rank(self.lora.rank):
             need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"

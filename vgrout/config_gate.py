@@ -23,6 +23,10 @@ DIRECTIONS = (
     "mean: one direction, over all pairs; max_over_tags: one for each tag of the pairs, and a rollout's score is the largest. "
     "A placebo has as many random ones."
 )
+UNIT_PAIRS = (
+    "Whether every c-probe of the pairs is scaled to norm 1, module by module, before the differences are averaged, as the "
+    "cosine does with a rollout's own: no pair then weighs more because the model finds it less likely."
+)
 SCORE = "cosine: of the c-probe with the direction; dot: their product, which grows with the length of the c-probe."
 ROUTE = (
     "rewarded: a rollout above the band that was not paid more than the mean of its group counts as clean, since a failure "
@@ -50,6 +54,11 @@ REFRESH = (
     "Updates between two extractions of v_grad and its band; 0: once, at the start. Needs probe_policy = 'current', since "
     "nothing changes at the initial adapter."
 )
+
+
+def _check_form(unit_pairs: bool, score: str) -> None:
+    if unit_pairs and score == "dot":
+        raise UserError("unit_pairs", "true", "false with score = 'dot', whose scale the band would lose")
 
 
 def _check_refresh(refresh_every: int, probe_policy: str) -> None:
@@ -91,6 +100,7 @@ class PairsGate:
     )
     route: Route = option("all", ROUTE)
     directions: Directions = option("mean", DIRECTIONS)
+    unit_pairs: bool = option(False, UNIT_PAIRS)
     score: ScoreForm = option("cosine", SCORE)
     space: Space = option("gradient", SPACE)
     act: Act = option("route", ACT)
@@ -102,6 +112,7 @@ class PairsGate:
     def check(self) -> None:
         """Raise UserError for a refresh that would do nothing."""
         _check_refresh(self.refresh_every, self.probe_policy)
+        _check_form(self.unit_pairs, self.score)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,6 +126,7 @@ class QuantileGate:
     half_life: float = option(2.0, "After how many updates a score weighs half.", unit="updates", gt=0, le=10_000)
     route: Route = option("all", ROUTE)
     directions: Directions = option("mean", DIRECTIONS)
+    unit_pairs: bool = option(False, UNIT_PAIRS)
     score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
     probe_positions: ProbePositions = option("all", POSITIONS)
@@ -125,6 +137,7 @@ class QuantileGate:
         if not 0 <= self.quantiles[0] <= self.quantiles[1] <= 1:
             raise UserError("quantiles", repr(self.quantiles), "two numbers, 0 <= lower <= upper <= 1")
         _check_refresh(self.refresh_every, self.probe_policy)
+        _check_form(self.unit_pairs, self.score)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -142,6 +155,7 @@ class MatchedGate:
     upper_scale: float = option(0.4, "As in rule = 'pairs', for the band that is logged; it decides no label here.", ge=0, le=10)
     placebo_seed: int = option(0, "The seed of the random directions; 0: the run's own.", ge=0, le=2**63 - 1)
     directions: Directions = option("mean", DIRECTIONS)
+    unit_pairs: bool = option(False, UNIT_PAIRS)
     score: ScoreForm = option("cosine", SCORE)
     probe_policy: ProbePolicy = option("initial", PROBE)
     probe_positions: ProbePositions = option("all", POSITIONS)
@@ -161,6 +175,7 @@ class MatchedGate:
                 f"a finished run {of}with the same seed (--set gate.reference_run=RUN), or gate.fractions = [clean, mid, hack]",
             )
         _check_refresh(self.refresh_every, self.probe_policy)
+        _check_form(self.unit_pairs, self.score)
 
 
 GateConfig = PinnedGate | GivenGate | PairsGate | QuantileGate | MatchedGate

@@ -250,6 +250,13 @@ class EvalConfig:
         "Further forms in which `vgrout train --eval-curve` asks the test split of the last checkpoint: no_hint (loopholes open, "
         "no prompt speaks of them), closed (prompts speak of loopholes that do not pay), novel (in other words).",
     )
+    null_draws: int = option(
+        0,
+        "Random directions that `vgrout train --eval-curve` compares the gate's own with after training (`vgrout gate-null`); "
+        "0: none. It loads the model once more, on the CPU.",
+        ge=0,
+        le=100_000,
+    )
 
     def check(self) -> None:
         """Raise UserError for copies of one greedy completion, which would count as independent samples."""

@@ -39,3 +39,18 @@ def test_a_shipped_variant_trains(preset, arm, sets, tmp_path):
     teachers = [r["update"] for r in rollouts if r.get("author") == "teacher"]
     assert set(teachers) == ({0} if preset == "tiny-teacher" else set())
     assert (metrics[0]["clip_fraction"] is not None) and run.config().objective.epochs == (2 if preset == "tiny-async" else 1)
+
+
+@pytest.mark.cluster
+def test_labels_that_are_given_reach_a_learner_of_ray(tmp_path):
+    """A relaxed gate labels by the audits, with the same bytes in one process and in Ray's actors."""
+    from actors.training import train
+
+    ends = []
+    for backend in ("local", "ray"):
+        sets = [*SETS, "rollout.max_new_tokens=64", f"runtime.backend={backend}"]
+        run = train(load("tiny", arm="oracle_gate", seed=3, sets=sets), tmp_path / backend)
+        hacks = {row["rollout_id"]: row["exploited"] for row in run.read("audits.jsonl")}
+        assert {row["id"]: row["label"] == "hack" for row in run.read("rollouts.jsonl")} == hacks
+        ends.append((run.path / "train.safetensors").read_bytes())
+    assert ends[0] == ends[1]

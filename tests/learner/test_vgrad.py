@@ -2,7 +2,7 @@
 
 import torch
 
-from learner.vgrad import PairProbe, by_tag, cross_fit, directions, folds, haar, layer_scores, score, unit, v_grad
+from learner.vgrad import PairProbe, at_unit_norm, by_tag, cross_fit, directions, folds, haar, layer_scores, score, unit, v_grad
 
 
 def random_probe(tags, signal=0.0, seed=0):
@@ -53,6 +53,15 @@ def test_a_dot_grows_with_the_length_of_the_c_probe_and_a_cosine_does_not():
     torch.testing.assert_close(score(3 * probed.hack_PMR, v, "dot"), 3 * score(probed.hack_PMR, v, "dot"))
     torch.testing.assert_close(score(3 * probed.hack_PMR, v), score(probed.hack_PMR, v))
     torch.testing.assert_close(score(unit(probed.hack_PMR), v, "dot"), score(probed.hack_PMR, v))
+
+
+def test_at_unit_norm_a_long_c_probe_weighs_no_more_than_a_short_one():
+    probed = random_probe(["a"] * 3)
+    longer = PairProbe(probed.tags, probed.hack_PMR * torch.tensor([50.0, 1.0, 0.1])[:, None, None], probed.clean_PMR * 7)
+    torch.testing.assert_close(directions(at_unit_norm(longer), "mean"), directions(at_unit_norm(probed), "mean"))
+    assert not torch.allclose(directions(longer, "mean"), directions(probed, "mean"), atol=0.05)
+    by_hand = torch.nn.functional.normalize(probed.hack_PMR, dim=-1) - torch.nn.functional.normalize(probed.clean_PMR, dim=-1)
+    torch.testing.assert_close(directions(at_unit_norm(probed), "mean")[0], unit(by_hand.mean(0)))
 
 
 def test_one_direction_for_each_tag_is_fitted_on_its_pairs_alone():

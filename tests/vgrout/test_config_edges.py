@@ -126,6 +126,21 @@ def test_no_number_of_any_section_takes_what_is_not_finite_or_is_huge(section, k
             from_dict({**table, section: {**base, name: value}}, "here")
 
 
+@pytest.mark.parametrize(
+    ("sets", "field"),
+    [
+        (["gate.unit_pairs=true", "gate.score=dot"], "gate.unit_pairs"),
+        (["eval.null_draws=200", "runtime.learner_gpus=1"], "eval.null_draws"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_by_name(sets, field):
+    with pytest.raises(UserError) as refused:
+        load("tiny", arm="routev", sets=sets)
+    assert field in refused.value.where
+    for one in sets:
+        load("tiny", arm="routev", sets=[one])
+
+
 def test_a_seed_is_said_once():
     assert load("tiny", sets=["seed=7"]).seed == 7 and load("tiny", seed=7, sets=["seed=7"]).seed == 7
     with pytest.raises(UserError, match="another seed"):
