@@ -95,7 +95,8 @@ class Driver:
     def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
         """Let the engines and graders make the batch of an update, and journal it.
 
-        Every group goes on as soon as it is whole: to a grader, then to the learner, which computes of it what no update changes.
+        Every group goes on as soon as it is whole: to a grader, then to the learner, which computes what follows from its tokens
+        and the weights.
         """
         ordinals = self._ordinals(update)
         wanted = [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals]
@@ -107,7 +108,7 @@ class Driver:
             self.watchdog.moved()
             found[group.key.ordinal] = group
             self.progress.inside(flow.far())
-            if self.config.uses_frozen_base:
+            if self.config.works_ahead:
                 self.workers.learner.prepare(samples_for(self.config, self.dataset, join([group])))
         clock.lap("time/grade")
         groups = [found[ordinal] for ordinal in ordinals]

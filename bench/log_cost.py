@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 PARTS = {
     "files: rollouts, audits, timeline, metrics": ("actors.rollouts.recorder", "Recorder.update"),
-    "KL to the base of a few rollouts": ("learner.frozen_base", "FrozenBase._watched"),
+    "KL to the base of a few rollouts": ("learner.ahead", "Ahead._watched"),
     "entropy, KL, mismatch, ratios": ("learner.fixed_terms", "FixedTerms.metrics"),
     "off-policy numbers": ("learner.fixed_terms", "FixedTerms.off_policy"),
     "the update's report": ("learner.learner", "report"),

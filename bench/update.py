@@ -206,7 +206,7 @@ def measure(rounds: int, short: bool) -> list[Series]:
     for turn in range(-1, rounds):  # the first round warms up
         for name, steps in candidates.items():
             for one in (routed, cheaper):
-                one.learner.frozen_base.forget()
+                one.learner.ahead.forget()
             found = [seconds(step) for step in steps]
             if turn >= 0:
                 taken[name].append(found[-1])

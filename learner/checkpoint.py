@@ -97,7 +97,7 @@ def restore(lora: Lora2r, optimizer: Optimizer, router: Router, adapter: bytes, 
             module.a_SI.copy_(factors[name].a_SI)
             module.b_OS.copy_(factors[name].b_OS)
     optimizer.adam.state.clear()
-    router.refresh = router.history = None
+    router.refresh = router.history = router.extracted = None
     for index, parameter in enumerate(lora.parameters()):
         state = {k.split(".", 1)[1]: v for k, v in moments.items() if k.startswith(f"{index}.")}
         if state:  # torch keeps AdamW's step counter on the CPU

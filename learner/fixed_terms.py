@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner import side_by_side
+from learner.ahead import FromTokens
 from learner.data_parallel import Team
 from learner.lora2r import ROUTED, Lora2r, Policy
 from learner.packing import logprobs_C, pack
@@ -117,16 +118,24 @@ def sampling_policy(sample: Sample, deployed_blocks: int) -> Policy:
 
 def fixed_terms(
     model: PreTrainedModel, lora: Lora2r, config: Config, samples: list[Sample], labels: list[GateLabel],
-    references: list[Tensor | None], team: Team,
+    known: list[FromTokens], team: Team,
 ) -> FixedTerms:  # fmt: skip
-    """The terms of a batch, with a forward pass for the rollouts whose behaviour policy is not the one that trains."""
+    """The terms of a batch, with a forward pass for the rollouts whose behaviour policy neither trains nor is in `known`."""
     objective = config.objective
-    terms = FixedTerms(objective.importance_cap, objective.ratio == "trained", dict(enumerate(references)))
+    terms = FixedTerms(
+        objective.importance_cap, objective.ratio == "trained", {row: one.reference_N for row, one in enumerate(known)}
+    )
     wrote = [sampling_policy(s, config.lora.deployed_blocks) for s in samples]
     same = {(1, 1), (2, 2), *([(1, 2), (2, 1)] if lora.quarantine_untouched() else [])}
     budget = config.train.micro_tokens
     mine = [row for unit in team.mine(units(samples, labels, budget)) for row in unit.rows]
     open_rows = [row for row in mine if (wrote[row].blocks, ROUTED[labels[row]].blocks) not in same]
+
+    for row in open_rows:
+        deployed_N = known[row].deployed_N
+        if wrote[row] is Policy.DEPLOY and deployed_N is not None:
+            terms.note_behaviour(row, samples[row], deployed_N.to(lora.device))
+    open_rows = [row for row in open_rows if row not in terms.weight]
 
     def note(batch: tuple[Policy, list[int]]) -> None:
         policy, rows = batch

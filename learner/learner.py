@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from learner import checkpoint, packed_attention, side_by_side
+from learner.ahead import Ahead
 from learner.data_parallel import SOLO, join_team
 from learner.device import device
 from learner.export import both_exports
 from learner.fixed_terms import fixed_terms
-from learner.frozen_base import FrozenBase
 from learner.gradient_checkpointing import recompute_layers
 from learner.lora2r import Lora2r, Policy
 from learner.model import load_model
@@ -69,10 +69,10 @@ class Learner:
         tokens = tokenize_pairs(self.tokenizer, pairs)
         self.router = Router(config.gate, config.seed, tokens, fractions or [], config.train.micro_tokens)
         self.canary: Side = Side(*canary) if canary else tokens.clean[0]
-        self.frozen_base = FrozenBase(
+        self.ahead = Ahead(
             self.model,
             self.lora,
-            wants_probe=config.probes_frozen_base,
+            probe=config.c_probes_at,
             wants_reference=config.objective.kl > 0,
             temperature=config.rollout.temperature,
             budget=config.train.micro_tokens,
@@ -86,7 +86,7 @@ class Learner:
 
     def join(self, rank: int, size: int, address: str) -> None:
         """Become one of `size` learners that share every batch by rollout (see learner/data_parallel.py)."""
-        self.team = self.router.team = self.frozen_base.team = join_team(rank, size, address, self.device)
+        self.team = self.router.team = self.ahead.team = join_team(rank, size, address, self.device)
 
     def update(self, samples: list[Sample], given: dict[str, GateLabel] | None = None) -> UpdateResult:
         """Train on one batch of whole groups and bump the version; an empty batch changes nothing else.
@@ -99,8 +99,8 @@ class Learner:
             return nothing_graded(learning_rate(c.optim, self.version - 1, c.train.updates))
 
         # 1. Score: the cosine of every rollout's c-probe with v_grad.
-        base = self.frozen_base.take(samples, self.version)
-        scores = router.score(self.model, self.lora, samples, base, self.version)
+        known = self.ahead.take(samples, self.version)
+        scores = router.score(self.model, self.lora, samples, known, self.version)
 
         # 2. Gate: the band turns scores into labels; a label says which block the rollout trains.
         rewards, groups = [s.reward for s in samples], [s.group for s in samples]
@@ -112,8 +112,7 @@ class Learner:
         # 3. Advantages: reward minus baseline, group by group.
         gained = learned_from(router, c.objective, rewards, groups, labels, scores.score_G)
 
-        references = [b.reference_N for b in base]
-        fixed = fixed_terms(self.model, self.lora, c, samples, labels, references, self.team)
+        fixed = fixed_terms(self.model, self.lora, c, samples, labels, known, self.team)
         sums, step = ObjectiveSums(), Step(learning_rate(c.optim, self.version, c.train.updates))
         for _ in range(c.objective.epochs):
             # 4. Gradients: of the clipped objective, every rollout under the masks of its label.
@@ -129,12 +128,13 @@ class Learner:
         return report(samples, scores, labels, gained, policy, sums, step, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
-        """Compute ahead of `update` what only needs the frozen base: c-probes at the initial policy, and the KL reference.
+        """Compute ahead of the next `update` what follows from tokens and weights: v_grad where due, c-probes, KL reference.
 
         Call it with whole groups, in any order and as often as you like, from the moment their tokens are known; rewards are
         not read. The update gives the same bytes with and without it. Where nothing can be prepared it does nothing.
         """
-        self.frozen_base.prepare(samples)
+        self.router.ready(self.model, self.lora, self.version)
+        self.ahead.prepare(samples)
 
     def publish(self) -> AdapterVersion:
         """Both exports of the current version as bytes, their digest, and the canary's log-probabilities under each."""
@@ -165,7 +165,7 @@ class Learner:
 
     def restore(self, adapter: bytes, optimizer: bytes) -> None:
         """Go on from a checkpoint's two files. Raises UserError for damaged ones."""
-        self.frozen_base.forget()
+        self.ahead.forget()
         self.signed = None
         self.version = checkpoint.restore(self.lora, self.optimizer, self.router, adapter, optimizer)
 

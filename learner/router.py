@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner.activations import activations
+from learner.ahead import FromTokens
 from learner.cprobe import probe
 from learner.data_parallel import SOLO, Team
-from learner.frozen_base import FromBase
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band
 from learner.lora2r import Lora2r
 from learner.model import Tokens
@@ -58,20 +58,27 @@ class Router:
     refresh: Refresh | None = None
     history: ScoreHistory | None = None
     team: Team = SOLO
+    extracted: int | None = None  # the update that `refresh` is of, where this process extracted it
 
-    def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], base: list[FromBase], update: int) -> Scores:
+    def ready(self, model: PreTrainedModel, lora: Lora2r, update: int) -> None:
+        """Extract v_grad and its band where they are due at this update; a second call changes nothing."""
+        config = self.config
+        if isinstance(config, PinnedGate | GivenGate) or self.extracted == update:
+            return
+        if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
+            self.refresh, self.extracted = self.team.same(self._refreshed(model, lora, config)), update
+
+    def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], known: list[FromTokens], update: int) -> Scores:
         """The cosine of each sample's c-probe with v_grad. A pinned or given gate scores nothing: NaN.
 
-        `base`: what the frozen base says of the samples, their c-probes at the initial policy among it.
+        `known`: what follows from the samples' tokens, their c-probes among it.
         """
         config = self.config
         if isinstance(config, PinnedGate | GivenGate):
             return Scores(torch.full((len(samples),), torch.nan), [()] * len(samples))
-        if self.refresh is None or (config.refresh_every and update % config.refresh_every == 0):
-            self.refresh = self.team.same(self._refreshed(model, lora, config))
-        assert self.refresh is not None
-        if config.probe_policy == "initial" and not _reads_activations(config):
-            cgrad_GMR = torch.stack([b.cgrad_MR for b in base if b.cgrad_MR is not None])
+        self.ready(model, lora, update)
+        if not _reads_activations(config):
+            cgrad_GMR = torch.stack([one.cgrad_MR for one in known if one.cgrad_MR is not None])
             return self._compared(cgrad_GMR, lora)
         mine = [s for s in samples if self.team.owns(s.group)]
         found = self._compared(self._measured(model, lora, mine, config), lora)

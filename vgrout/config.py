@@ -9,7 +9,17 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from vgrout.config_gate import RULES, GateConfig, GivenGate, MatchedGate, PairsGate, PinnedGate, QuantileGate, ScoringGate
+from vgrout.config_gate import (
+    RULES,
+    GateConfig,
+    GivenGate,
+    MatchedGate,
+    PairsGate,
+    PinnedGate,
+    ProbePolicy,
+    QuantileGate,
+    ScoringGate,
+)
 from vgrout.config_relaxed import RelaxedConfig
 from vgrout.config_runtime import RuntimeConfig
 from vgrout.config_sections import (
@@ -77,10 +87,10 @@ class Config:
         return dataclasses.asdict(self)
 
     @property
-    def probes_frozen_base(self) -> bool:
-        """Whether the c-probe of a rollout is taken at the initial policy, which no update changes."""
+    def c_probes_at(self) -> ProbePolicy | None:
+        """The policy at which rollouts are c-probed; None where the gate reads none."""
         gate = self.gate
-        return isinstance(gate, ScoringGate) and gate.probe_policy == "initial" and getattr(gate, "space", "") != "activation"
+        return gate.probe_policy if isinstance(gate, ScoringGate) and getattr(gate, "space", "") != "activation" else None
 
     @property
     def has_gradient_directions(self) -> bool:
@@ -98,9 +108,9 @@ class Config:
         return isinstance(self.gate, ScoringGate) and self.gate.probe_positions == "completion"
 
     @property
-    def uses_frozen_base(self) -> bool:
-        """Whether an update needs anything of its rollouts that the base alone decides: such c-probes, or the KL reference."""
-        return self.probes_frozen_base or self.objective.kl > 0
+    def works_ahead(self) -> bool:
+        """Whether a learner has anything to compute of rollouts before their rewards are known."""
+        return isinstance(self.gate, ScoringGate) or self.objective.kl > 0
 
     def check(self) -> None:
         """Raise UserError for sections that do not go together."""

@@ -75,7 +75,7 @@ def card(memory_gib: float) -> Gpu:
 
 
 def passes(config: Config) -> list[Pass]:
-    """What an update runs over its batch (learner/frozen_base.py, fixed_terms.py, policy_gradient.py).
+    """What an update runs over its batch (learner/ahead.py, fixed_terms.py, policy_gradient.py).
 
     The base is frozen: its backward costs one forward, and checkpointing one more of the layers; the head is always computed
     again. A trained block's backward costs one and a half of its forwards. Bounds: every rollout trains both blocks, where the
@@ -90,7 +90,7 @@ def passes(config: Config) -> list[Pass]:
     probed = shared if config.probes_completions else 1.0
     by_label = min(samples, (1 if pinned else len(GateLabel)) + split) / samples
     found = []
-    if config.probes_frozen_base:
+    if config.c_probes_at == "initial":
         kl = ", KL reference" if objective.kl else ""
         extra = 0 if config.rollout.temperature == 1 else 1  # the reference is at the sampling temperature, the probe at 1
         found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again, probed))
@@ -99,7 +99,9 @@ def passes(config: Config) -> list[Pass]:
             found.append(Pass("c-probe, deployed block", 2 + again, 3, 2.5 + 1.25 * again, probed))
         if objective.kl:
             found.append(Pass("base: KL reference", 1, 1, 0, shared))
-    if pinned is None or (config.rollout.deploy_fraction > 0 and blocks == BLOCKS):
+    fraction = config.rollout.deploy_fraction
+    told = config.c_probes_at == "current" and fraction == 1  # the c-probe's pass computes them
+    if (pinned is None and not told) or (pinned is not None and fraction > 0 and blocks == BLOCKS):
         found.append(Pass("importance weights, at most", 1, 1, BLOCKS, by_label))
     epochs = objective.epochs
     name = "update, forward and backward" + (f" x {epochs}" if epochs > 1 else "")

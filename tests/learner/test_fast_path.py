@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from bench.multi_pass import MultiPass
 from learner import packed_attention
+from learner.ahead import Ahead
 from learner.data_parallel import SOLO
 from learner.fixed_terms import fixed_terms
-from learner.frozen_base import FrozenBase
 from learner.lora2r import Lora2r
 from learner.objective import Advantages
 from learner.policy_gradient import accumulate_gradients
@@ -71,9 +71,9 @@ def batches(draw):
 def fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G=None, share=False):
     """(loss, gradients, cgrad_GMR) of the learner's own passes."""
     skipped_G = torch.zeros(len(samples), dtype=torch.bool) if skipped_G is None else skipped_G
-    frozen = FrozenBase(model, lora, True, config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens, share)
+    frozen = Ahead(model, lora, "initial", config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens, share)
     base = frozen.take(samples)
-    fixed = fixed_terms(model, lora, config, samples, labels, [b.reference_N for b in base], SOLO)
+    fixed = fixed_terms(model, lora, config, samples, labels, base, SOLO)
     sums = accumulate_gradients(model, lora, config, samples, labels, Advantages(advantage_G, skipped_G), fixed, SOLO)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in lora.parameters()]
     return sums.loss, gradients, torch.stack([b.cgrad_MR for b in base])

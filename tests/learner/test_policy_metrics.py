@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from learner import frozen_base, packed_attention
+from learner import ahead, packed_attention
 from learner.learner import Learner
 from learner.lora2r import Policy
 from learner.model import collate, gather, logprobs_GT
@@ -20,7 +20,7 @@ SETS = ["lora.rank=16", "runtime.learner_threads=1", "optim.warmup=1", "optim.lr
 
 @pytest.mark.parametrize(("kl", "known"), [(0.0, [1, 5]), (0.2, [0, 1, 2, 3, 4, 5])])
 def test_kl_and_entropy_are_those_of_a_plain_forward_pass(kl, known, monkeypatch):
-    monkeypatch.setattr(frozen_base, "WATCH_EVERY", 4)  # without objective.kl: 0 and 4 of 6, then 8 and 12 of 7 more
+    monkeypatch.setattr(ahead, "WATCH_EVERY", 4)  # without objective.kl: 0 and 4 of 6, then 8 and 12 of 7 more
     config = load(Path("configs/tiny.toml"), arm="vanilla", seed=5, sets=[*SETS, f"objective.kl={kl}", "rollout.temperature=0.7"])
     learner = Learner(config, pairs.load(Path(config.data.pairs))[:4])
     draw, samples = random.Random(1), []

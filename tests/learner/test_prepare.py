@@ -1,12 +1,14 @@
 """What is computed ahead of an update changes nothing in it: the same bytes, in whatever order the groups came."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from learner import side_by_side
+from learner.ahead import Ahead
 from learner.cprobe import probe
 from learner.learner import Learner
 from vgrout import pairs
@@ -16,22 +18,29 @@ from vgrout.records import Sample, Sampling
 SMALL = ["lora.rank=16", "runtime.learner_threads=1", "optim.warmup=1", "train.micro_tokens=512"]
 
 
-def two_updates(arm, sets, orders):
-    """(adapter bytes, metrics) after two updates; `orders` says which groups are prepared when, update by update."""
+def two_updates(arm, sets, orders, sampling=Sampling.TRAIN, early=False):
+    """(adapter bytes, metrics) after two updates; `orders` says which groups are prepared when, update by update.
+
+    `early`: the groups of the second update are prepared before the first one, too.
+    """
     config = load(Path("configs/tiny.toml"), arm=arm, seed=5, sets=[*SMALL, *sets])
     learner = Learner(config, pairs.load(Path(config.data.pairs))[:8])
-    metrics = []
+    metrics, batches = [], []
     for update in range(2):
         draw, samples = random.Random(update), []
         for n in range(12):
             ids = tuple(draw.randrange(3, 600) for _ in range(draw.randint(4, 30)))
             prompt = learner.router.pairs.clean[n // 4].prompt_ids
             reward = draw.choice([0.0, 0.5, 3.5])
-            samples.append(Sample(f"{update}-{n}", n // 4, prompt, ids, (-5.0,) * len(ids), Sampling.TRAIN, 0, reward))
-        for group in orders[update]:
+            samples.append(Sample(f"{update}-{n}", n // 4, prompt, ids, (-5.0,) * len(ids), sampling, 0, reward))
+        batches.append(samples)
+    for samples, order in zip(batches, orders, strict=True):
+        for group in order:
             learner.prepare([s for s in samples if s.group == group])
+        if early and not metrics:
+            learner.prepare(batches[1])
         metrics.append(learner.update(samples).metrics)
-        assert not learner.frozen_base.known
+        assert not learner.ahead.known or (early and len(metrics) == 1 and learner.ahead.probe != "current")
     return learner.publish().train, metrics
 
 
@@ -44,6 +53,7 @@ CURRENT = ["gate.probe_policy=current", "train.gradient_checkpointing=true"]
         ("routev", [], 1),
         ("routev", ["rollout.temperature=0.7"], 3),
         ("routev", CURRENT, 2),
+        ("routev", ["gate.probe_policy=initial", "gate.refresh_every=0"], 2),
         ("absorb", ["objective.epochs=2"], 2),
         ("vanilla", [], 1),
         ("vanilla", ["objective.kl=0"], 2),
@@ -58,17 +68,45 @@ def test_prepared_in_any_order_or_side_by_side_or_not_at_all_gives_the_same_byte
     assert str(same) == str(metrics)  # as text: a pinned gate's scores are NaN
 
 
+@pytest.mark.parametrize("policy", ["initial", "current"])
+def test_what_was_computed_at_older_weights_is_not_used(policy):
+    sets = [
+        *SMALL,
+        f"gate.probe_policy={policy}",
+        f"gate.refresh_every={int(policy == 'current')}",
+        "optim.lr=0.03",
+        "gate.upper_scale=9",
+    ]
+    alone, metrics = two_updates("routev", sets, [[], []])
+    early, same = two_updates("routev", sets, [[], []], early=True)
+    assert early == alone and str(same) == str(metrics)
+    assert (metrics[1]["gate/v_overlap"] != 1.0) == (policy == "current")  # the weights did move
+
+
+def test_the_c_probe_tells_the_importance_weights_of_the_deployed_block(monkeypatch):
+    """With and without the forward pass that it saves."""
+    seen, told = [], Ahead.take
+    for known in (True, False):
+        if not known:
+            monkeypatch.setattr(Ahead, "take", lambda *a: [replace(one, deployed_N=None) for one in told(*a)])
+        sets = ["gate.probe_policy=current", "optim.lr=0.01", "objective.importance_cap=1000.0"]
+        seen.append(two_updates("routev", sets, [[], []], Sampling.DEPLOY)[1][1])
+    for name in ("mismatch/kl", "mismatch/max", "entropy", "loss", "grad_norm/total"):
+        assert seen[0][name] == pytest.approx(seen[1][name], rel=1e-4), name
+    assert seen[0]["gate/share_hack"] > 0  # these train another policy than wrote them
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_fails_ahead_of_an_update_ends_it_with_its_own_error(threads, monkeypatch):
     config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, f"runtime.side_by_side={threads}"])
     learner = Learner(config, pairs.load(Path(config.data.pairs))[:8])
     samples = [Sample(f"{n}", 0, (5, 6), (7, 8, 2), (-5.0,) * 3, Sampling.TRAIN, 0, float(n)) for n in range(4)]
-    monkeypatch.setattr("learner.frozen_base.probe_packed", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("learner.ahead.probe_packed", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         learner.prepare(samples)
         learner.update(samples)
     monkeypatch.undo()
-    learner.frozen_base.forget()
+    learner.ahead.forget()
     learner.update(samples)
     assert learner.version == 1
 

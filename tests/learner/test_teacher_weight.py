@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from learner.ahead import NOTHING
 from learner.data_parallel import SOLO
 from learner.fixed_terms import fixed_terms
 from vgrout.config import load
@@ -18,7 +19,7 @@ def sample(ids, number, author):
 
 def terms(model, lora, config, samples):
     """Clean rollouts that both blocks wrote: their weights need a pass of their own."""
-    return fixed_terms(model, lora, config, samples, [GateLabel.CLEAN] * len(samples), [None] * len(samples), SOLO)
+    return fixed_terms(model, lora, config, samples, [GateLabel.CLEAN] * len(samples), [NOTHING] * len(samples), SOLO)
 
 
 def test_weights_and_mismatch(trained):
