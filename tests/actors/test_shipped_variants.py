@@ -34,9 +34,9 @@ def test_a_shipped_variant_trains(preset, arm, sets, tmp_path):
         assert bands[0] != bands[1] and bands[0] < 0.05
     if arm == "routev_current":
         assert metrics[0]["gate/v_overlap"] == 1.0 and metrics[1]["gate/v_overlap"] != 1.0
-    deployed = sum(r["sampling"] == "deploy" for r in rollouts)
-    assert deployed == (len(rollouts) / 2 if arm == "routev_deploy_half" else 0)
     teachers = [r["update"] for r in rollouts if r.get("author") == "teacher"]
+    deployed = sum(r["sampling"] == "deploy" for r in rollouts)
+    assert deployed == (len(rollouts) / 2 if arm == "routev_deploy_half" else len(rollouts) - len(teachers))
     assert set(teachers) == ({0} if preset == "tiny-teacher" else set())
     assert (metrics[0]["clip_fraction"] is not None) and run.config().objective.epochs == (2 if preset == "tiny-async" else 1)
 

@@ -120,7 +120,7 @@ def test_a_completion_above_the_limit_and_a_teacher_of_nothing_are_refused(plain
 
 
 def test_the_last_updates_are_sampled_by_the_deployed_block_alone():
-    config, w = dataset("train.updates=5", "rollout.heal_updates=2")
+    config, w = dataset("train.updates=5", "rollout.heal_updates=2", "rollout.deploy_fraction=0")
     by_update = [{q.sampling for q in requests_for(config, w, range(u * 4, u * 4 + 4))} for u in range(5)]
     assert by_update == [{Sampling.TRAIN}] * 3 + [{Sampling.DEPLOY}] * 2
     with pytest.raises(UserError, match="heal_updates"):

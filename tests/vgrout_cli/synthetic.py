@@ -33,7 +33,8 @@ class Size:
 
 def config_of(arm: str, seed: int, size: Size, held_out: tuple[Mode, ...] = ()) -> Config:
     """The tiny configuration of an arm, whichever arm files exist."""
-    config = load(Path("configs/tiny.toml"), arm="vanilla" if arm in PINNED else "routev", seed=seed)
+    once = [] if arm in PINNED else ["gate.probe_policy=initial", "gate.refresh_every=0"]
+    config = load(Path("configs/tiny.toml"), arm="vanilla" if arm in PINNED else "routev", seed=seed, sets=once)
     data = dataclasses.replace(config.data, held_out=held_out, loopholes=arm != "ceiling")
     train = dataclasses.replace(config.train, updates=0 if arm == "base" else size.updates, checkpoint_every=size.every)
     rollout = dataclasses.replace(config.rollout, prompts=size.rollouts // 4, samples=4)
