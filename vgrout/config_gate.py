@@ -42,8 +42,8 @@ ACT = (
     "its group, is subtracted from its advantage (learner/score_penalty.py)."
 )
 PROBE = (
-    "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current one, whose score loses "
-    "its meaning within some 20 updates (docs/results/tiny/tuning.md)."
+    "The adapter at which pairs and rollouts are probed: the untouched initial one, or the current deployed block, which tells "
+    "hacks of its own better where v_grad is extracted anew every few updates (docs/results/tiny/tuning.md)."
 )
 POSITIONS = (
     "Where the c-probe acts. all: at every token, the definition of the method; each rollout then goes through the model with a "
