@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from learner import side_by_side
 from learner.cprobe import probe_packed
 from learner.data_parallel import SOLO, Team
+from learner.density import Density
 from learner.lora2r import Lora2r, Policy
 from learner.packing import logprobs_C, pack
 from learner.work import chunks
@@ -48,7 +49,7 @@ class Ahead:
     lora: Lora2r
     probe: ProbePolicy | None  # where c-probes are taken; None: there are none
     wants_reference: bool  # the objective reads it; else it is only logged, of all rollouts where it costs no pass of its own
-    temperature: float
+    density: Density  # what completions are sampled from
     budget: int  # tokens of one forward pass
     share: bool = False  # the probe acts at completions alone
     team: Team = SOLO
@@ -102,7 +103,7 @@ class Ahead:
         if self.probe is None:
             return [FromTokens(reference_N=r) for r in self._references(chunk)]
         packing, initial = pack(chunk, self.lora.device, share=self.share), self.probe == "initial"
-        cgrad_GMR, logprob_C = probe_packed(self.model, self.lora, packing, initial=initial, temperature=self.temperature)
+        cgrad_GMR, logprob_C = probe_packed(self.model, self.lora, packing, initial=initial, density=self.density)
         logprobs = logprob_C.split(packing.lengths)
         if initial:  # the base, as the adapter adds nothing at its start
             return [FromTokens(c, reference_N=r) for c, r in zip(cgrad_GMR, logprobs, strict=True)]
@@ -112,4 +113,4 @@ class Ahead:
     def _references(self, chunk: list[Sample]) -> list[Tensor]:
         packing = pack(chunk, self.lora.device, share=True)
         with torch.no_grad(), self.lora.policy(Policy.BASE):
-            return list(logprobs_C(self.model, packing, self.temperature).cpu().split(packing.lengths))
+            return list(logprobs_C(self.model, packing, self.density).cpu().split(packing.lengths))

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner import side_by_side
+from learner.density import PLAIN, Density
 from learner.lora2r import Lora2r
 from learner.model import Tokens, micro_batches
 from learner.packing import Packing, head_logprobs_C, hidden_CD, pack
@@ -42,19 +43,19 @@ def probe(
 
 
 def probe_packed(
-    model: PreTrainedModel, lora: Lora2r, packing: Packing, *, initial: bool, temperature: float = 1.0
+    model: PreTrainedModel, lora: Lora2r, packing: Packing, *, initial: bool, density: Density = PLAIN
 ) -> tuple[Tensor, Tensor]:
     """(cgrad_GMR, logprob_C) of a packed row, both float32 on the CPU; at all tokens where its prompts are not shared.
 
-    logprob_C is at `temperature`, from the same forward pass; the probe itself is at temperature 1.
+    logprob_C is under `density`, from the same forward pass; the probe itself is at temperature 1, of all tokens.
     """
     with lora.probed(packing.rollout_GN, initial=initial) as gates_GR, torch.enable_grad():
         hidden = hidden_CD(model, packing)
-        logprob_C = head_logprobs_C(model, packing, hidden, 1.0)
+        logprob_C = head_logprobs_C(model, packing, hidden, PLAIN)
         mean_nll = -torch.stack([part.mean() for part in logprob_C.split(packing.lengths)]).sum()
         grads = torch.autograd.grad(mean_nll, gates_GR)
     cgrad_GMR = torch.stack(grads, dim=1).cpu()
-    if temperature == 1.0:
+    if density == PLAIN:
         return cgrad_GMR, logprob_C.detach().cpu()
     with torch.no_grad():
-        return cgrad_GMR, head_logprobs_C(model, packing, hidden.detach(), temperature).cpu()
+        return cgrad_GMR, head_logprobs_C(model, packing, hidden.detach(), density).cpu()

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from learner import side_by_side
 from learner.ahead import FromTokens
 from learner.data_parallel import Team
+from learner.density import Density
 from learner.lora2r import ROUTED, Lora2r, Policy
 from learner.packing import logprobs_C, pack
 from learner.work import micro_batches, units
@@ -141,7 +142,7 @@ def fixed_terms(
         policy, rows = batch
         packing = pack([samples[i] for i in rows], lora.device, share=True)
         with torch.no_grad(), lora.policy(policy):
-            now_C = logprobs_C(model, packing, config.rollout.temperature)
+            now_C = logprobs_C(model, packing, Density.of(config.rollout))
         for row, now_N in zip(rows, now_C.split(packing.lengths), strict=True):
             terms.note_behaviour(row, samples[row], now_N)
 

@@ -14,6 +14,7 @@ import torch
 from learner import checkpoint, packed_attention, side_by_side
 from learner.ahead import Ahead
 from learner.data_parallel import SOLO, join_team
+from learner.density import Density
 from learner.device import device
 from learner.export import both_exports
 from learner.fixed_terms import fixed_terms
@@ -74,7 +75,7 @@ class Learner:
             self.lora,
             probe=config.c_probes_at,
             wants_reference=config.objective.kl > 0,
-            temperature=config.rollout.temperature,
+            density=Density.of(config.rollout),
             budget=config.train.micro_tokens,
             share=config.probes_completions,
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from learner.density import Density
 from learner.model_config import UNREADABLE, read_config
 from learner.model_head import body, head
 from learner.tokenizer import check_model_path, no_model
@@ -111,7 +112,7 @@ def logprobs_GT(model: PreTrainedModel, batch: PaddedTokens, temperature: float 
     hidden_ND = hidden_GTD[:, :-1][target_GT]
     ids_N = batch.ids_GT[:, 1:][target_GT]
     parts = [
-        checkpoint(token_logprobs, head(model), h_ND, i_N, temperature, use_reentrant=False)
+        checkpoint(token_logprobs, head(model), h_ND, i_N, Density(temperature), use_reentrant=False)
         for h_ND, i_N in zip(hidden_ND.split(CHUNK_TOKENS), ids_N.split(CHUNK_TOKENS), strict=True)
     ]
     logprob_N = torch.cat(parts)
@@ -119,10 +120,9 @@ def logprobs_GT(model: PreTrainedModel, batch: PaddedTokens, temperature: float 
     return empty_GT.masked_scatter(batch.completion_GT, logprob_N)
 
 
-def token_logprobs(logits_of: Callable[[Tensor], Tensor], hidden_ND: Tensor, ids_N: Tensor, temperature: float) -> Tensor:
-    """log p of each id under the head at `temperature`, float32: [N]."""
-    logits_NV = logits_of(hidden_ND).float() / temperature
-    return torch.log_softmax(logits_NV, dim=-1).gather(1, ids_N[:, None]).squeeze(1)
+def token_logprobs(logits_of: Callable[[Tensor], Tensor], hidden_ND: Tensor, ids_N: Tensor, density: Density) -> Tensor:
+    """log p of each id under the head, float32: [N]."""
+    return density.logprobs(logits_of(hidden_ND), ids_N)
 
 
 def scatter(batch: PaddedTokens, per_rollout: list[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from learner.density import PLAIN, Density
 from learner.model import Tokens, token_logprobs
 from learner.model_head import body, head
 from vgrout.token_limits import CHUNK_TOKENS
@@ -135,12 +136,12 @@ def pack(items: Sequence[Tokens], device: torch.device, *, share: bool) -> Packi
     )
 
 
-def logprobs_C(model: PreTrainedModel, packing: Packing, temperature: float = 1.0) -> Tensor:
-    """log p(token | before it) of every completion token at `temperature`, rollout after rollout: [C], float32.
+def logprobs_C(model: PreTrainedModel, packing: Packing, density: Density = PLAIN) -> Tensor:
+    """log p(token | before it) of every completion token under `density`, rollout after rollout: [C], float32.
 
     The logits of at most CHUNK_TOKENS positions exist at once, forward and backward (recomputed there).
     """
-    return head_logprobs_C(model, packing, hidden_CD(model, packing), temperature)
+    return head_logprobs_C(model, packing, hidden_CD(model, packing), density)
 
 
 def hidden_CD(model: PreTrainedModel, packing: Packing) -> Tensor:
@@ -151,12 +152,12 @@ def hidden_CD(model: PreTrainedModel, packing: Packing) -> Tensor:
     return out[0].index_select(0, packing.predictor_C)
 
 
-def head_logprobs_C(model: PreTrainedModel, packing: Packing, hidden_CD: Tensor, temperature: float) -> Tensor:
+def head_logprobs_C(model: PreTrainedModel, packing: Packing, hidden_CD: Tensor, density: Density) -> Tensor:
     """The head's log-probabilities of the completion tokens, in chunks."""
     if len(hidden_CD) * model.config.get_text_config().vocab_size <= KEPT_LOGITS:
-        return token_logprobs(head(model), hidden_CD, packing.target_C, temperature)
+        return token_logprobs(head(model), hidden_CD, packing.target_C, density)
     parts = zip(hidden_CD.split(CHUNK_TOKENS), packing.target_C.split(CHUNK_TOKENS), strict=True)
-    return torch.cat([checkpoint(token_logprobs, head(model), h, i, temperature, use_reentrant=False) for h, i in parts])
+    return torch.cat([checkpoint(token_logprobs, head(model), h, i, density, use_reentrant=False) for h, i in parts])
 
 
 def _block(places: list[range], place_N: Tensor, offset: int) -> Block:

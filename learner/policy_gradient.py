@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from learner import side_by_side
 from learner.data_parallel import Team
+from learner.density import Density
 from learner.fixed_terms import FixedTerms
 from learner.lora2r import ROUTED, Lora2r
 from learner.objective import Advantages, TokenTerms, loss
@@ -50,7 +51,7 @@ def accumulate_gradients(
         label, rows = batch
         packing = pack([samples[i] for i in rows], lora.device, share=True)
         with lora.policy(ROUTED[label]):
-            logprob_C = logprobs_C(model, packing, config.rollout.temperature)
+            logprob_C = logprobs_C(model, packing, Density.of(config.rollout))
         for row, now_N in zip(rows, logprob_C.detach().split(packing.lengths), strict=True):
             fixed.note_training(row, samples[row], now_N)
 

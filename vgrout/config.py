@@ -134,6 +134,13 @@ class Config:
         if self.eval.null_draws and self.runtime.learner_gpus:
             wanted = "0 with a learner on a GPU, which the driver has none of: run vgrout gate-null afterwards"
             raise UserError("eval.null_draws", str(self.eval.null_draws), wanted)
+        rollout = self.rollout
+        if self.objective.kl and (rollout.top_k or rollout.top_p < 1):
+            field, found = ("top_k", rollout.top_k) if rollout.top_k else ("top_p", rollout.top_p)
+            wanted = (
+                f"{'0' if rollout.top_k else '1'} with objective.kl > 0: the base gives some of the sampled tokens no probability"
+            )
+            raise UserError(f"rollout.{field}", f"{found:g}", wanted)
         limit = self.runtime.max_lora_rank
         if limit and limit < export_rank(self.lora.rank):
             need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"

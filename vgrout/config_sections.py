@@ -175,6 +175,15 @@ class RolloutConfig:
     prompts: int = option(16, "Groups per update.", ge=1, le=1_000_000)
     samples: int = option(16, "Rollouts per group; one alone has no baseline.", ge=2, le=100_000)
     temperature: float = option(1.0, "Sampling temperature; the objective needs the density that was sampled from.", gt=0, le=100)
+    top_k: int = option(
+        0,
+        "Sample from this many most likely tokens alone; 0: from all. The objective computes with the density that is left.",
+        ge=0,
+        le=HUGE,
+    )
+    top_p: float = option(
+        1.0, "Sample from the smallest set of tokens that holds this share of the probability alone, after top_k.", gt=0, le=1
+    )
     max_new_tokens: int = option(1024, "Longest completion.", unit="tokens", ge=1, le=10_000_000)
     prompt_limit: int = option(1536, "Longest prompt, with its hint and the chat template.", unit="tokens", ge=1, le=10_000_000)
     deploy_fraction: float = option(

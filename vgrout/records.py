@@ -166,6 +166,8 @@ class SampleRequest:
     seeds: tuple[int, ...]
     temperature: float
     max_new_tokens: int
+    top_k: int = 0  # 0: all tokens
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

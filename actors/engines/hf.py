@@ -118,7 +118,7 @@ class HfEngine:
         prompt_GT = torch.tensor([request.prompt_ids] * len(request.seeds), device=self.device)
         torch.manual_seed(request.seeds[0])  # one stream per group: generate draws for the whole batch at once
         greedy = request.temperature == 0
-        choice = {} if greedy else {"temperature": request.temperature, "top_k": 0, "top_p": 1.0}
+        choice = {} if greedy else {"temperature": request.temperature, "top_k": request.top_k, "top_p": request.top_p}
         with torch.no_grad():
             out = peft.generate(
                 input_ids=prompt_GT,

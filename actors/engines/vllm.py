@@ -257,6 +257,8 @@ class VllmEngine:
 
         params = SamplingParams(
             temperature=request.temperature,
+            top_k=request.top_k,
+            top_p=request.top_p,
             max_tokens=request.max_new_tokens,
             logprobs=0,
             stop_token_ids=list(self.stop_ids),

@@ -92,7 +92,8 @@ def passes(config: Config) -> list[Pass]:
     found = []
     if config.c_probes_at == "initial":
         kl = ", KL reference" if objective.kl else ""
-        extra = 0 if config.rollout.temperature == 1 else 1  # the reference is at the sampling temperature, the probe at 1
+        r = config.rollout
+        extra = 0 if (r.temperature, r.top_k, r.top_p) == (1, 0, 1) else 1  # the reference is of what was sampled from
         found.append(Pass(f"base: c-probe{kl}", 2 + again, 3 + extra, 0.5 + 0.25 * again, probed))
     else:
         if isinstance(gate, ScoringGate):

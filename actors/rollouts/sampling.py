@@ -35,6 +35,8 @@ def requests_for(config: Config, dataset: Dataset, ordinals: range) -> list[Samp
                         sampling=sampling,
                         seeds=seeds[first:stop],
                         temperature=r.temperature,
+                        top_k=r.top_k,
+                        top_p=r.top_p,
                         max_new_tokens=r.max_new_tokens,
                     )
                 )

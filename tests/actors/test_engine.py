@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from actors.engines.adapter_check import AdapterRejected
+from learner.density import Density
 from learner.lora2r import Policy
 from learner.model import collate, gather, logprobs_GT
+from learner.packing import logprobs_C, pack
 from learner.tokenizer import encode_prompt
 from vgrout import pairs
 from vgrout.records import FinishReason, Mode, SampleRequest, Sampling
@@ -76,6 +78,24 @@ def test_sampled_logprobs_equal_the_learners_with_both_adapters_in_one_batch(eng
 def test_logprobs_are_those_of_the_scaled_distribution(engine, learner, config):
     hot = [dataclasses.replace(r, temperature=0.7) for r in requests(learner, config, prompts=2)]
     assert largest_gap(learner, engine.generate(hot), temperature=0.7) <= 1e-3
+
+
+def test_logprobs_are_those_of_the_truncated_distribution(engine, learner, config):
+    """Of vLLM and of transformers, as the learner computes them; and other tokens are never sampled."""
+    from actors.engines.hf import HfEngine
+
+    hf, density = HfEngine(config, learner.canary_ids()), Density(0.9, 3, 0.8)
+    published = learner.publish()
+    cut = {"temperature": density.temperature, "top_k": density.top_k, "top_p": density.top_p}
+    ask = [dataclasses.replace(r, **cut) for r in requests(learner, config, prompts=2)]
+    for one in (engine, hf):
+        one.load(published)
+        for rollout in one.generate(ask):
+            with torch.no_grad(), learner.lora.policy(POLICY[rollout.sampling]):
+                packing = pack([rollout], learner.device, share=False)
+                ours_C, plain_C = (logprobs_C(learner.model, packing, d) for d in (density, Density(density.temperature)))
+            assert (torch.tensor(rollout.logprobs) - ours_C).abs().max() <= 1e-3
+            assert plain_C.min() > math.log(0.001) and (ours_C - plain_C).max() > 0.01
 
 
 def test_after_a_publish_outputs_come_from_the_new_version(engine, learner, config):

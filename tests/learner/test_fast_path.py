@@ -15,6 +15,7 @@ from bench.multi_pass import MultiPass
 from learner import packed_attention
 from learner.ahead import Ahead
 from learner.data_parallel import SOLO
+from learner.density import Density
 from learner.fixed_terms import fixed_terms
 from learner.lora2r import Lora2r
 from learner.objective import Advantages
@@ -71,7 +72,7 @@ def batches(draw):
 def fast_gradients(model, lora, config, samples, labels, advantage_G, skipped_G=None, share=False):
     """(loss, gradients, cgrad_GMR) of the learner's own passes."""
     skipped_G = torch.zeros(len(samples), dtype=torch.bool) if skipped_G is None else skipped_G
-    frozen = Ahead(model, lora, "initial", config.objective.kl > 0, config.rollout.temperature, config.train.micro_tokens, share)
+    frozen = Ahead(model, lora, "initial", config.objective.kl > 0, Density.of(config.rollout), config.train.micro_tokens, share)
     base = frozen.take(samples)
     fixed = fixed_terms(model, lora, config, samples, labels, base, SOLO)
     sums = accumulate_gradients(model, lora, config, samples, labels, Advantages(advantage_G, skipped_G), fixed, SOLO)
