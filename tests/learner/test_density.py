@@ -20,7 +20,7 @@ densities = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(densities, st.integers(0, 1000))
 def test_they_are_those_of_the_warpers_of_transformers(density, seed):
-    logits_NV = 3 * torch.randn(5, 23, generator=torch.Generator().manual_seed(seed))
+    logits_NV: Any = 3 * torch.randn(5, 23, generator=torch.Generator().manual_seed(seed))
     unread: Any = None
     warped_NV = TemperatureLogitsWarper(density.temperature)(unread, logits_NV)
     if density.top_k:
