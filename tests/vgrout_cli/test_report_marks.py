@@ -49,3 +49,14 @@ def test_one_seed_is_compared_with_every_draw_of_random_directions(tmp_path):
         write_run(folder / f"d{draw}", f"placebo_direction_{draw:02d}", 1, Size(problems=40), (0.6, 0.1, 0.85, 0.05))
     claim = "routev deploys with less hack than 10 of 10 draws of random directions at its label shares"
     assert [str(s.outcome) for s in verdict(find(gather(runs_of(folder)))) if s.claim == claim] == ["pass"]
+
+
+def test_the_verdict_begins_with_the_recovered_share_and_counts_runs_above_the_random_directions(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1, 2))
+    assert "recover" in verdict(find(gather(runs_of(folder))))[0].claim
+    for seed, auroc in ((1, 0.9), (2, 0.6)):
+        null = {"auroc": auroc, "null": {"p95": 0.7}, "share_at_or_above": 0.0}
+        (folder / f"routev/seed{seed}/gate_null.json").write_text(json.dumps(null))
+    (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "random directions in" in s.claim]
+    assert line.claim.endswith("better than 95% of random directions in 1 of 2 runs") and str(line.outcome) == "fail"
+    assert "0.750 ± 0.150" in line.evidence

@@ -122,6 +122,9 @@ def share_gap(evidence: Evidence, arm: str) -> tuple[float, int]:
     return (max(gaps), len(seeds)) if gaps else (math.nan, 0)
 
 
+NULL = (lambda r: r["auroc"], lambda r: r["null"]["p95"], lambda r: r["share_at_or_above"])  # of gate_null.json
+
+
 def nulls(evidence: Evidence, arm: str) -> list[Row]:
     """What `vgrout gate-null` wrote beside the finished runs of an arm."""
     files = (run.path / "gate_null.json" for run in evidence.done(arm).values())

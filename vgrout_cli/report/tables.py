@@ -10,7 +10,7 @@ from vgrout_cli.report import measures, statistics
 from vgrout_cli.report.cells import DASH, Cell, Table, chance, change, count, interval, number, plural, scalar, span, spread, word
 from vgrout_cli.report.evidence import Run, RunStatus
 from vgrout_cli.report.findings import Findings
-from vgrout_cli.report.gate_numbers import GATED, Scored, nulls, over_run
+from vgrout_cli.report.gate_numbers import GATED, NULL, Scored, nulls, over_run
 from vgrout_cli.report.measures import NONE
 from vgrout_cli.report.other_forms import forms_of
 
@@ -119,9 +119,6 @@ def _held_out_row(f: Findings, arm: str) -> tuple[Cell, ...]:
 def _pairs_of(arm: str, loopholes: Sequence[str], without: Sequence[str]) -> str:
     """The modes that have pairs; of an arm without a finished run, its name."""
     return " + ".join(m for m in loopholes if m not in without) if without else arm.removeprefix("routev_heldout_")
-
-
-NULL = (lambda r: r["auroc"], lambda r: r["null"]["p95"], lambda r: r["share_at_or_above"])
 
 
 def gate(f: Findings) -> Table:
