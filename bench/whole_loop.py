@@ -30,6 +30,7 @@ from vgrout.files import write_json, write_whole
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "tiny.toml"
 ASYNC = ("runtime.mode=async",)
+INITIAL = ("gate.probe_policy=initial", "gate.refresh_every=0")
 PART = "whole loop"
 LAPS = ("time/generate", "time/grade", "time/update", "time/publish", "reward_s")
 
@@ -58,6 +59,7 @@ SUBJECTS = (
     Subject("TRL, our grader", grader=True),
     Subject("vanilla", "vanilla"),
     Subject("routev", "routev"),
+    Subject("routev, initial probe", "routev", INITIAL),
     Subject("routev, probed at completions", "routev", ("gate.probe_positions=completion",)),
     Subject("vanilla async", "vanilla", ASYNC),
     Subject("routev async", "routev", ASYNC),

@@ -150,4 +150,4 @@ def test_the_upload_of_a_job_is_small(tmp_path):
     assert {"vgrout", "actors", "learner", "sandbox", "configs", "pyproject.toml"} <= tops
     assert not tops & {".git", ".venv", "out", "tests", "docs", "bench"}
     data = sum(p.stat().st_size for p in (ROOT / "data").rglob("*")) if (ROOT / "data").exists() else 0
-    assert (tmp_path / "upload.zip").stat().st_size < 8 * 2**20 + data
+    assert (tmp_path / "upload.zip").stat().st_size < 14 * 2**20 + data  # most of it the models of the two small worlds
