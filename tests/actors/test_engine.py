@@ -84,18 +84,20 @@ def test_logprobs_are_those_of_the_truncated_distribution(engine, learner, confi
     """Of vLLM and of transformers, as the learner computes them; and other tokens are never sampled."""
     from actors.engines.hf import HfEngine
 
-    hf, density = HfEngine(config, learner.canary_ids()), Density(0.9, 3, 0.8)
+    hf, density = HfEngine(config, learner.canary_ids()), Density(2.0, 3, 0.8)
     published = learner.publish()
     cut = {"temperature": density.temperature, "top_k": density.top_k, "top_p": density.top_p}
     ask = [dataclasses.replace(r, **cut) for r in requests(learner, config, prompts=2)]
     for one in (engine, hf):
         one.load(published)
+        cut_off = []
         for rollout in one.generate(ask):
             with torch.no_grad(), learner.lora.policy(POLICY[rollout.sampling]):
                 packing = pack([rollout], learner.device, share=False)
                 ours_C, plain_C = (logprobs_C(learner.model, packing, d) for d in (density, Density(density.temperature)))
             assert (torch.tensor(rollout.logprobs) - ours_C).abs().max() <= 1e-3
-            assert plain_C.min() > math.log(0.001) and (ours_C - plain_C).max() > 0.01
+            cut_off.append((ours_C - plain_C).max().item())
+        assert max(cut_off) > 0.01  # tokens were left out
 
 
 def test_after_a_publish_outputs_come_from_the_new_version(engine, learner, config):

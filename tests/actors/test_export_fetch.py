@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ray_nodes import free_port
 
 from vgrout import pairs
 from vgrout.config import load
@@ -162,9 +163,10 @@ def test_fetch_from_a_node_of_a_cluster(run, tmp_path, capsys, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    # The agents' port is fixed by default: beside another node, or another test's Ray, an agent ends, and its node with it.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "dashboard_agent_listen_port": free_port()})
     try:
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())
         cluster.wait_for_nodes()
         dest = tmp_path / "copy"
         assert main(["fetch", str(run.path), str(dest), "--address", cluster.address]) == 0
