@@ -168,10 +168,11 @@ def test_fetch_from_a_node_of_a_cluster(run, tmp_path, capsys, monkeypatch):
     try:
         cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())
         cluster.wait_for_nodes()
+        address = str(cluster.address)
         dest = tmp_path / "copy"
-        assert main(["fetch", str(run.path), str(dest), "--address", cluster.address]) == 0
+        assert main(["fetch", str(run.path), str(dest), "--address", address]) == 0
         assert file_sha256(dest / WEIGHTS) == file_sha256(run.path / WEIGHTS)
-        assert main(["fetch", str(tmp_path / "none"), str(tmp_path / "b"), "--address", cluster.address]) == 2
+        assert main(["fetch", str(tmp_path / "none"), str(tmp_path / "b"), "--address", address]) == 2
         assert "any of 2 nodes" in capsys.readouterr().err
     finally:
         ray.shutdown()
