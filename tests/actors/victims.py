@@ -14,7 +14,9 @@ def pid_of(victim: str, pids: dict[str, int]) -> int:
     if victim in pids:
         return pids[victim]
     above, mark = {"core": (pids["engine-0"], "VLLM::"), "raylet": (pids["driver"], "raylet/raylet")}[victim]
-    found = [pid for pid in descendants(above) if mark in command(pid)]
+    until = time.monotonic() + 20  # an engine that was killed before may just be starting its core
+    while not (found := [pid for pid in descendants(above) if mark in command(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
     assert found, f"no {victim} among {[command(pid)[:60] for pid in descendants(pids['driver'])]}"
     return found[0]
 
