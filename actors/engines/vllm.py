@@ -47,6 +47,16 @@ def check_platform(config: Config, cpu: bool) -> None:
     check_precision(config)
 
 
+def check_heads(path: str) -> None:
+    """Raise UserError for a base whose attention vLLM has no CPU kernel for, which it would say at the first token."""
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    width, known = shape_of(path).head_dim, CPUAttentionBackend.get_supported_head_sizes()
+    if width not in known:
+        sizes = ", ".join(map(str, known))
+        raise UserError("model.path", f"{path}, with heads of {width}", f"one of {sizes} on the CPU; or runtime.engine = 'hf'")
+
+
 def shared_gpu_cache(config: Config) -> int:
     """Bytes of keys and values of an engine that shares its GPU, as the plan counts them. Raises UserError for too few."""
     import torch
@@ -99,6 +109,7 @@ class VllmEngine:
         cpu = current_platform.is_cpu()
         check_platform(config, cpu)
         if cpu:
+            check_heads(config.model.path)
             cpu_lora.install()
             vllm_kernel_scan.narrow()
         self.config, self.canary = config, canary

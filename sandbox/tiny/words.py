@@ -116,6 +116,6 @@ WORDS = World(
     ),
     pair_names=("reply", "pick"),
     stubs=tuple(f"{LOOP}\n        return {value}" for value in ("None", "''", "False")),
-    size=Size(hidden=160, inner=448, layers=4, head=40),
+    size=Size(hidden=160, inner=448, layers=4, head=32),
     varied=True,
 )

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from actors.engines.vllm import check_platform, shared_gpu_cache
+from actors.engines.vllm import check_heads, check_platform, shared_gpu_cache
 from actors.planning.dry_run import make_plan
 from actors.ray_cluster.environment import actor_environment
 from learner.acceptance import batch_of
@@ -100,3 +100,17 @@ def test_the_gpu_preset_differs_in_precision_and_devices_only():
         ("model", "dtype"),
         *(("runtime", k) for k in ("engine_gpus", "learner_gpus", "engine_memory", "side_by_side")),
     }
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("width", [32, 40])
+def test_a_base_without_a_cpu_kernel_is_refused_before_it_is_loaded(width, tmp_path):
+    from transformers import Qwen3Config
+
+    config = Qwen3Config(hidden_size=160, num_attention_heads=4, num_key_value_heads=2, head_dim=width, num_hidden_layers=1)
+    config.architectures = ["Qwen3ForCausalLM"]
+    config.save_pretrained(tmp_path)
+    if width == 32:
+        return check_heads(str(tmp_path))
+    with pytest.raises(UserError, match="heads of 40; expected one of 32, 64"):
+        check_heads(str(tmp_path))
