@@ -95,7 +95,7 @@ class Config:
     @property
     def has_gradient_directions(self) -> bool:
         """Whether the gate compares c-probes with directions from pairs."""
-        return isinstance(self.gate, PairsGate | QuantileGate) and getattr(self.gate, "space", "") != "activation"
+        return isinstance(self.gate, PairsGate | QuantileGate) and self.c_probes_at is not None
 
     @property
     def is_relaxed(self) -> bool:

@@ -102,7 +102,7 @@ def passes(config: Config) -> list[Pass]:
             found.append(Pass("base: KL reference", 1, 1, 0, shared))
     fraction = config.rollout.deploy_fraction
     told = config.c_probes_at == "current" and fraction == 1  # the c-probe's pass computes them
-    if (pinned is None and not told) or (pinned is not None and fraction > 0 and blocks == BLOCKS):
+    if (not told) if pinned is None else (fraction > 0 and blocks == BLOCKS):
         found.append(Pass("importance weights, at most", 1, 1, BLOCKS, by_label))
     epochs = objective.epochs
     name = "update, forward and backward" + (f" x {epochs}" if epochs > 1 else "")
