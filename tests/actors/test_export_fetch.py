@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ray_nodes import free_port
 
 from vgrout import pairs
 from vgrout.config import load
@@ -155,25 +154,3 @@ def test_no_run_is_one_message(tmp_path, capsys):
     assert main(["fetch", str(tmp_path), str(tmp_path / "copy")]) == 2
     assert main(["fetch", "relative/run", str(tmp_path / "copy"), "--address", "auto"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
-
-
-@pytest.mark.cluster
-def test_fetch_from_a_node_of_a_cluster(run, tmp_path, capsys, monkeypatch):
-    import ray
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    # The agents' port is fixed by default: beside another node, or another test's Ray, an agent ends, and its node with it.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "dashboard_agent_listen_port": free_port()})
-    try:
-        cluster.add_node(num_cpus=1, dashboard_agent_listen_port=free_port())
-        cluster.wait_for_nodes()
-        address = str(cluster.address)
-        dest = tmp_path / "copy"
-        assert main(["fetch", str(run.path), str(dest), "--address", address]) == 0
-        assert file_sha256(dest / WEIGHTS) == file_sha256(run.path / WEIGHTS)
-        assert main(["fetch", str(tmp_path / "none"), str(tmp_path / "b"), "--address", address]) == 2
-        assert "any of 2 nodes" in capsys.readouterr().err
-    finally:
-        ray.shutdown()
-        cluster.shutdown()

@@ -64,6 +64,9 @@ def test_three_nodes_one_lost_under_way_and_the_export_fetched(tmp_path):
         fetch = [BIN / "vgrout", "fetch", str(out), str(tmp_path / "here"), "--address", nodes.gcs]
         fetched = subprocess.run(fetch, env=nodes.env, capture_output=True, text=True, timeout=120)
         assert fetched.returncode == 0, fetched.stderr
+        elsewhere = [*fetch[:2], str(tmp_path / "none"), str(tmp_path / "b"), *fetch[-2:]]
+        nowhere = subprocess.run(elsewhere, env=nodes.env, capture_output=True, text=True, timeout=120)
+        assert nowhere.returncode == 2 and "any of 2 nodes" in nowhere.stderr, nowhere.stderr
         name = "deploy/adapter_model.safetensors"
         assert (tmp_path / "here" / name).read_bytes() == (out / name).read_bytes()
 
