@@ -3,6 +3,7 @@
 Invariant: a table that is returned is plain TOML values; a file that cannot be read is a UserError that names it.
 """
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -40,16 +41,24 @@ def merge(base: Row, change: Row) -> Row:
 
 
 def parse_set(text: str) -> Row:
-    """`section.field=value` as nested dicts; the value in TOML, or a bare word. Raises UserError."""
+    """`section.field=value` as nested dicts; the value in TOML, or as Python writes it, or a bare word. Raises UserError."""
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise UserError(f"--set {text}", repr(text), "section.field=value")
     try:
         parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = {"value": value}  # a bare word is a string, as in `--set gate.rule=quantile`
+        parsed = {"value": _as_python(value)}
     *outer, last = (part.strip() for part in key.split("."))
     table: Row = {last: parsed["value"]}
     for part in reversed(outer):
         table = {part: table}
     return table
+
+
+def _as_python(text: str) -> bool | float | str:
+    """A number or truth value that Python writes otherwise than TOML; else the text, as in `--set gate.rule=quantile`."""
+    word = text.strip()
+    if word in ("True", "False"):
+        return word == "True"
+    return float(word) if re.fullmatch(r"[+-]?(\d+\.|\.\d+)(e[+-]?\d+)?", word, re.IGNORECASE | re.ASCII) else text

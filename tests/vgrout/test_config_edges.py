@@ -86,6 +86,11 @@ OBEYED = (
     ("rollout.deploy_fraction=1", "rollout", "deploy_fraction", 1.0),
     ("runtime.canary_tolerance=0", "runtime", "canary_tolerance", 0.0),
     ("optim.warmup=0", "optim", "warmup", 0),
+    ("rollout.deploy_fraction=.5", "rollout", "deploy_fraction", 0.5),  # as Python writes it, not TOML
+    ("objective.kl=1.e-2", "objective", "kl", 0.01),
+    ("rollout.temperature=1.", "rollout", "temperature", 1.0),
+    ("gate.unit_pairs=True", "gate", "unit_pairs", True),
+    ("gate.unit_pairs=False", "gate", "unit_pairs", False),
 )
 
 
