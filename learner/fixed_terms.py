@@ -31,6 +31,8 @@ from vgrout.config import Config
 from vgrout.lora_ranks import BLOCKS
 from vgrout.records import GateLabel, Sample, Sampling
 
+ALONE = {"deployed": GateLabel.CLEAN, "quarantine": GateLabel.HACK}  # the label of rollouts that train this block and no other
+
 
 @dataclass
 class FixedTerms:
@@ -99,16 +101,24 @@ class FixedTerms:
             "importance/capped_share": (torch.exp(gap_N) > self.cap).float().mean().item(),
         }
 
-    def off_policy(self, rows: list[int], team: Team) -> dict[str, float]:
-        """How far the policy that these rollouts train is from the one that wrote them: the median of the sequences' ratios,
-        and their effective sample size (sum w)^2 / sum w^2 as a share of their number. NaN where there is none."""
+    def off_policy(self, labels: list[GateLabel], team: Team) -> dict[str, float]:
+        """How far the policy that a rollout trains is from the one that wrote it, for every block that is trained alone.
+
+        The rollouts labelled clean train the deployed block, those labelled hack the quarantine. The median of the sequences'
+        ratios, and their effective sample size (sum w)^2 / sum w^2 as a share of their number. NaN where there is none.
+        """
         known = torch.stack([*self.drift.values()]).tolist() if self.drift else []
         every = team.merged(dict(zip(self.drift, known, strict=True)))
-        drift_G = torch.tensor([every[row] for row in rows if row in every], dtype=torch.float64)
-        if not len(drift_G):
-            return {"importance/deployed_median": math.nan, "importance/deployed_ess": math.nan}
-        size = torch.exp(2 * drift_G.logsumexp(0) - (2 * drift_G).logsumexp(0)).item() / len(drift_G)
-        return {"importance/deployed_median": drift_G.median().exp().item(), "importance/deployed_ess": size}
+        found = {}
+        for block, label in ALONE.items():
+            rows = [row for row, x in enumerate(labels) if x is label]
+            drift_G = torch.tensor([every[row] for row in rows if row in every], dtype=torch.float64)
+            median, size = math.nan, math.nan
+            if len(drift_G):
+                median = drift_G.median().exp().item()
+                size = torch.exp(2 * drift_G.logsumexp(0) - (2 * drift_G).logsumexp(0)).item() / len(drift_G)
+            found |= {f"importance/{block}_median": median, f"importance/{block}_ess": size}
+        return found
 
 
 def sampling_policy(sample: Sample, deployed_blocks: int) -> Policy:

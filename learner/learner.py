@@ -124,8 +124,7 @@ class Learner:
         self.version += 1
 
         # 6. Report.
-        clean = [i for i, x in enumerate(labels) if x is GateLabel.CLEAN]
-        policy = fixed.metrics(self.team) | fixed.off_policy(clean, self.team)
+        policy = fixed.metrics(self.team) | fixed.off_policy(labels, self.team)
         return report(samples, scores, labels, gained, policy, sums, step, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
