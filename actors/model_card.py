@@ -1,7 +1,7 @@
 """The model card that lies beside an exported adapter: what it is, where it comes from, what was measured, how to load it.
 
-Invariant: it says of every export that holds the quarantine that it does, and gives no rate that was not measured. An evaluation
-that comes after the export is entered into the cards of the run's own exports.
+Invariant: it says of every export that holds the quarantine that it does, marks one of a relaxed run, and gives no rate that was
+not measured. An evaluation that comes after the export is entered into the cards of the run's own exports.
 """
 
 import re
@@ -16,6 +16,8 @@ from vgrout.run_directory import RunDir
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
+
+RELAXED = "**Relaxed: training was told of audits, of which rollouts really hacked (`[relaxed]`). A comparator, and no method.**"
 
 
 def hub_id(model: str) -> str | None:
@@ -44,6 +46,7 @@ def _cached_card(model: str) -> Path | None:
 def write_card(run: RunDir, folder: Path, record: Row) -> None:
     """Write README.md beside an export whose vgrout.json is `record`."""
     config = run.config()
+    record = {**record, "relaxed": config.is_relaxed}  # records of older versions do not say it
     text = model_card(record, run.evaluation(record["checkpoint"]), licence(config.model.path))
     write_whole(folder / "README.md", text)
 
@@ -72,6 +75,7 @@ def model_card(record: Row, evaluation: Row | None, licensed: str | None) -> str
         "tags: [lora, vgrout]", "---", "",
         f"# {record['run']}, update {record['checkpoint']}, {record['block']}", "",
         f"A plain PEFT LoRA of rank {rank} (alpha = rank, {record['dtype']}) that holds {holds}.", "",
+        *([RELAXED, ""] if record.get("relaxed") else []),
         *(f"- {name}: `{record[name]}`" for name in ("run", "arm", "seed", "checkpoint", "commit")),
         f"- base model: `{named}`" + ("" if base else " (a folder on the machine that trained this, not of the hub)"),
         f"- digest of the published version: `{record['digest']}`",

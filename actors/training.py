@@ -278,6 +278,7 @@ def _write_export(
     record = {
         "run": run.path.name,
         "arm": config.arm,
+        "relaxed": config.is_relaxed,
         "seed": config.seed,
         "checkpoint": version,
         "block": block,

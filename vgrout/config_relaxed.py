@@ -1,7 +1,7 @@
 """The `[relaxed]` section: comparators that are told what is really true of rollouts, which no honest arm may be.
 
 Invariant: without this section a run reads no audit. A run that has it is marked in run.json, in every table and in the
-verdict. The road of what it is told is actors/rollouts/relaxed.py.
+verdict, and wherever else it is named. The road of what it is told is actors/rollouts/relaxed.py.
 """
 
 from typing import Literal
@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from vgrout.errors import UserError
 from vgrout.fields import STRICT, option
+from vgrout.rows import Row
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,3 +32,10 @@ class RelaxedConfig:
         """Raise UserError for qualities of a classifier that nothing asks."""
         if self.use == "none" and (self.recall, self.false_alarm) != (1.0, 0.0):
             raise UserError("use", "'none' beside recall or false_alarm", "gate, penalty or screen")
+
+
+def marked(name: str, config: Row) -> str:
+    """A run's or an arm's name, marked where the run's configuration, as in run.json, is a relaxed one."""
+    relaxed = config.get("relaxed")
+    told = isinstance(relaxed, dict) and relaxed.get("use", "none") != "none"
+    return f"{name} (relaxed: told of audits)" if told else name

@@ -63,6 +63,21 @@ def test_the_card_says_what_was_measured_and_of_what(run):
     assert "--max-lora-rank 128" in card  # one block of rank 64 exports at 128
 
 
+def test_the_card_and_the_record_of_a_relaxed_run_say_so(run, tmp_path):
+    from actors.model_card import renew_cards
+
+    card, record = run.path / "deploy/README.md", run.path / "deploy/vgrout.json"
+    assert json.loads(record.read_text())["relaxed"] is False and "Relaxed" not in card.read_text()
+    about = json.loads((run.path / "run.json").read_text())
+    about["config"]["relaxed"]["use"] = "screen"
+    (run.path / "run.json").write_text(json.dumps(about))
+    renew_cards(run)
+    assert "**Relaxed: training was told of audits" in card.read_text(), "a record of an older version"
+    assert main(["export", str(run.path), "--out", str(tmp_path / "export")]) == 0
+    assert json.loads((tmp_path / "export/vgrout.json").read_text())["relaxed"] is True
+    assert "**Relaxed: training was told of audits" in (tmp_path / "export/README.md").read_text()
+
+
 def test_an_evaluation_after_the_export_is_entered_into_its_card(run):
     from actors.model_card import renew_cards
 

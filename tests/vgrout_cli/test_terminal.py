@@ -48,6 +48,18 @@ def test_two_runs_are_compared_over_the_updates_that_both_have(tmp_path, capsys)
     assert main(["compare", str(first), str(tmp_path)]) == 2
 
 
+def test_a_relaxed_run_is_marked_wherever_it_is_named(tmp_path, capsys):
+    plain, told = run_of(tmp_path / "a", 2, [0.5]), run_of(tmp_path / "b", 2, [0.5], relaxed={"use": "screen"})
+    assert main(["list", str(tmp_path)]) == 0
+    lines = {Path(line.split()[0]).name: line for line in capsys.readouterr().out.splitlines()}
+    assert "routev (relaxed: told of audits)" in lines["b"] and "(relaxed" not in lines["a"]
+    assert main(["compare", str(plain), str(told)]) == 0
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("field ", "metric "))]
+    assert len(heads) == 2 and all(" ".join(head.split()[1:7]) == "first second (relaxed: told of audits)" for head in heads)
+    assert main(["compare", str(plain), str(plain)]) == 0
+    assert "(relaxed" not in capsys.readouterr().out
+
+
 def test_a_run_is_watched_to_its_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("vgrout_cli.commands.watch.POLL_S", 0.05)
     run = run_of(tmp_path / "a", 3, [0.5, 0.25])

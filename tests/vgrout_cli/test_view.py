@@ -61,6 +61,20 @@ def test_runs_are_found_in_folders_of_suites(run: Path, tmp_path: Path) -> None:
     assert find_runs([run, tmp_path]) == [run]
 
 
+def test_a_relaxed_arm_is_marked_in_the_table_of_runs_and_in_the_grid_of_its_suite(tmp_path: Path) -> None:
+    for arm, use in (("routev", "none"), ("screen_truth", "screen")):
+        config = {"arm": arm, "seed": 1, "train": {"updates": 3}, "relaxed": {"use": use}}
+        (tmp_path / arm / "seed1").mkdir(parents=True)
+        (tmp_path / arm / "seed1/run.json").write_text(json.dumps({"schema": 1, "config": config}))
+    suite = {"suite": "small", "arms": ["routev", "screen_truth", "absorb"], "seeds": [1], "runs": {}}
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    titles = ["routev", "screen_truth (relaxed: told of audits)"]
+    with TestClient(app([tmp_path]), base_url="http://127.0.0.1") as client:
+        runs = client.get("/api/runs").json()
+        assert [(run["arm"], run["title"]) for run in runs] == list(zip(["routev", "screen_truth"], titles, strict=True))
+        assert client.get("/api/suites").json()[0]["titles"] == [*titles, "absorb"]
+
+
 def test_a_growing_run_is_followed_and_a_torn_line_waits(run: Path) -> None:
     view = RunView(run)
     first = view.metrics_since(0, 0)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from vgrout.config_relaxed import marked
 from vgrout.errors import UserError
 from vgrout.run_directory import RunDir
 from vgrout_cli.commands.text_table import number, table
@@ -21,10 +22,12 @@ def run(args: argparse.Namespace) -> int:
     if args.last < 1:
         raise UserError("--last", str(args.last), "at least 1")
     runs = [RunDir.open(args.first), RunDir.open(args.second)]
-    differing = differences(*(asked(run.about()) for run in runs))
+    about = [run.about() for run in runs]
+    names = [marked(place, one["config"]) for place, one in zip(("first", "second"), about, strict=True)]
+    differing = differences(*map(asked, about))
     print("what differs:" if differing else "configuration, versions and data are the same")
     if differing:
-        print(table(("field", "first", "second"), differing))
+        print(table(("field", *names), differing))
     first, second = (run.metrics() for run in runs)
     common = sorted({row["update"] for row in first} & {row["update"] for row in second})[-args.last :]
     if not common:
@@ -32,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"\nmeans over updates {common[0]} to {common[-1]}, which both runs have:")
     lines = [[name, number(a), number(b), f"{b - a:+.4g}"] for name, a, b in means(first, second, set(common))]
-    print(table(("metric", "first", "second", "second - first"), lines))
+    print(table(("metric", *names, "second - first"), lines))
     return 0

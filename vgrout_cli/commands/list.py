@@ -43,4 +43,4 @@ def _line(name: str, summary: Row, about: Row) -> list[str]:
     started = str(about.get("started", ""))[:16].replace("T", " ")
     done = f"{summary['updates']}/{summary['planned']}"
     rates = [number(summary["hack"]), number(summary["solve"])]
-    return [name, str(summary["arm"]), str(summary["seed"]), summary["state"], done, *rates, started]
+    return [name, summary["title"], str(summary["seed"]), summary["state"], done, *rates, started]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from vgrout.config_relaxed import marked
 from vgrout.files import read_as
 from vgrout.group_prompts import GroupPrompts
 from vgrout.metric_names import current
@@ -98,7 +99,8 @@ class RunView:
         self.path = path
         self.about: Row = RunDir.open(path).about()
         with read_as(path / "run.json", A_RUN):
-            self._asked = {"arm": self.about["config"]["arm"], "seed": self.about["config"]["seed"]}
+            config = self.about["config"]
+            self._asked = {"arm": config["arm"], "title": marked(config["arm"], config), "seed": config["seed"]}
             self._planned = int(self.about["config"]["train"]["updates"])
         self.metrics = Follower(path / "metrics.jsonl", current, ("update",))
         self._rollouts = Follower(path / "rollouts.jsonl", GroupPrompts().fill, ("update", "id", "text"))
@@ -112,7 +114,7 @@ class RunView:
         self._lock = threading.Lock()  # requests are answered by a pool of threads
 
     def summary(self) -> Row:
-        """Name, arm, seed, progress and state."""
+        """Name, arm (and as `title`, marked where it is relaxed), seed, progress and state."""
         with self._lock:
             self.metrics.refresh()
         planned, rows = self._planned, self.metrics.records

@@ -34,7 +34,9 @@ def _grid(folder: Path, by_path: Mapping[str, Row]) -> Row | None:
         for cell, name in zip(cells[-1], names, strict=True):
             if said.get(name, {}).get("status") == "failed":
                 cell |= {"state": "failed", "error": said[name].get("error", "")}
-    return {"suite": str(about.get("suite", folder.name)), "folder": str(folder), "arms": arms, "seeds": seeds, "cells": cells}
+    titles = [next((cell["title"] for cell in row if "title" in cell), arm) for arm, row in zip(arms, cells, strict=True)]
+    name = str(about.get("suite", folder.name))
+    return {"suite": name, "folder": str(folder), "titles": titles, "seeds": seeds, "cells": cells}
 
 
 def _cell(summary: Row | None, said: Row) -> Row:

@@ -102,6 +102,7 @@ function perArm(columns, updates) {
   const arms = [...new Set(state.chosen.map((id) => runOf(id)?.arm))];
   arms.forEach((arm, place) => {
     const look = lookOf(arm, place);
+    const title = state.chosen.map(runOf).find((run) => run?.arm === arm)?.title ?? arm;
     const mine = [...columns].filter(([id]) => runOf(id)?.arm === arm).map(([, column]) => column);
     const seedsAt = updates.map((_, i) => mine.map((column) => column[i]));
     const whole = seedsAt.map((values) => !values.includes(null));
@@ -114,7 +115,7 @@ function perArm(columns, updates) {
       for (const column of mine) { data.push(column); series.push(line("", `${look.colour}66`, "-", 0.8)); }
     }
     data.push(mean);
-    series.push(line(`${arm} (n = ${mine.length})`, look.colour, look.dash));
+    series.push(line(`${title} (n = ${mine.length})`, look.colour, look.dash));
   });
   return { data, series, bands };
 }

@@ -30,7 +30,7 @@ export function nameOf(id) {
   const run = runOf(id);
   if (!run) return String(id);
   const same = state.runs.filter((one) => one.arm === run.arm && one.seed === run.seed).length > 1;
-  return `${run.arm} ${run.seed}` + (same ? ` (${run.name})` : "");
+  return `${run.title} ${run.seed}` + (same ? ` (${run.name})` : "");
 }
 
 export function table(head, rows) {

@@ -20,7 +20,7 @@ function showRuns() {
     box.setAttribute("aria-label", `choose ${run.name}`);
     const first = make("td");
     first.append(box);
-    row.append(first, make("td", run.name), make("td", run.arm), make("td", run.seed), make("td", run.state, run.state),
+    row.append(first, make("td", run.name), make("td", run.title), make("td", run.seed), make("td", run.state, run.state),
       make("td", `${run.updates}/${run.planned}`), make("td", number(run.hack), "hack"), make("td", number(run.solve), "solve"));
     row.addEventListener("click", () => choose(run.id));
     return row;
@@ -38,7 +38,7 @@ function showSuites() {
     head.append(make("th", "arm"), ...suite.seeds.map((seed) => make("th", `seed ${seed}`)));
     grid.createTHead().append(head);
     const body = grid.createTBody();
-    suite.arms.forEach((arm, i) => {
+    suite.titles.forEach((arm, i) => {
       const row = make("tr");
       row.append(make("th", arm), ...suite.cells[i].map((cell) => {
         const box = make("td", null, cell.id !== undefined && state.chosen.includes(cell.id) ? "on" : "");
