@@ -219,7 +219,7 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
 
     An update of it without a graded rollout counts as all clean.
 
-    Raises UserError where the run has no shares or another seed.
+    Raises UserError where the run has no shares, another seed or another `gate.route`.
     """
     gate = config.gate
     if not isinstance(gate, MatchedGate) or not gate.reference_run:
@@ -230,6 +230,7 @@ def reference_fractions(config: Config) -> list[tuple[float, ...]]:
         raise UserError("gate.reference_run", f"a run of seed {other.seed}", f"seed {config.seed}")
     if gate.reference_arm not in ("", other.arm):
         raise UserError("gate.reference_run", f"a run of {other.arm}", f"{gate.reference_arm} (gate.reference_arm)")
+    gate.check_route(other.gate)
     rows = run.metrics()
     if len(rows) < config.train.updates:
         raise UserError("gate.reference_run", f"{len(rows)} updates in {run.path}", f"at least {config.train.updates}")

@@ -85,15 +85,23 @@ def only_rewarded(labels: list[GateLabel], rewarded: list[bool]) -> list[GateLab
     return [GateLabel.CLEAN if x is GateLabel.HACK and not r else x for x, r in zip(labels, rewarded, strict=True)]
 
 
-def label_by_fractions(score_G: Tensor, fractions: tuple[float, ...]) -> list[GateLabel]:
-    """Labels with given shares (clean, mid, hack) by rank of this batch's own scores: the placebo's matched gate."""
+def label_by_fractions(score_G: Tensor, fractions: tuple[float, ...], rewarded: list[bool] | None = None) -> list[GateLabel]:
+    """Labels with given shares (clean, mid, hack) by rank of this batch's own scores: the placebo's matched gate.
+
+    `rewarded`: only these can be labelled hack. The others above the lowest hack are the first to count as clean, as under
+    `only_rewarded`. Where too few are rewarded for the share of hack, what is missing counts as clean.
+    """
     count = len(score_G)
     clean = round(fractions[0] * count)
     hack = min(round(fractions[2] * count), count - clean)
     order = torch.argsort(score_G, stable=True).tolist()
+    able = [i for i in order if rewarded is None or rewarded[i]]
+    hacks = able[max(0, len(able) - hack) :]
+    edge = order.index(hacks[0]) if hacks else count
+    failures = [i for i in order[edge:] if i not in hacks]
     labels = [GateLabel.MID] * count
-    for i in order[:clean]:
+    for i in [*failures, *order[:edge]][: clean + hack - len(hacks)]:
         labels[i] = GateLabel.CLEAN
-    for i in order[count - hack :]:
+    for i in hacks:
         labels[i] = GateLabel.HACK
     return labels

@@ -100,7 +100,7 @@ class Router:
         assert not isinstance(config, GivenGate)  # its labels come with the batch
         if isinstance(config, MatchedGate):
             row = self.fractions[min(update, len(self.fractions) - 1)] if self.fractions else config.fractions
-            return label_by_fractions(score_G, row)
+            return label_by_fractions(score_G, row, rewarded if config.route == "rewarded" else None)
         assert self.refresh is not None
         if isinstance(config, QuantileGate):
             self.history = (self.history or ScoreHistory(config.half_life)).add(score_G)

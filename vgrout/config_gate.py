@@ -32,6 +32,10 @@ ROUTE = (
     "rewarded: a rollout above the band that was not paid more than the mean of its group counts as clean, since a failure "
     "teaches no hack; all: it is routed like any other."
 )
+MATCHED_ROUTE = (
+    "As in the run whose label shares are taken. rewarded: the share of hack is drawn among the rollouts that were paid more "
+    "than the mean of their group; the others above the lowest of them are the first to count as clean."
+)
 SPACE = (
     "gradient: c-probes; activation: what goes through the deployed bottlenecks, averaged over the completion and centred "
     "between the two sides of the pairs (learner/activations.py)."
@@ -79,7 +83,7 @@ class PinnedGate:
 
 @dataclass(frozen=True, config=STRICT)
 class GivenGate:
-    """Labels come with the batch, from audits: a relaxed comparator (`[relaxed]`), the upper bound of routing."""
+    """Labels come with the batch, from audits: a relaxed comparator (`[relaxed]`), with a perfect or a noisy hack label."""
 
     rule: Literal["given"] = option("given", "A flagged rollout is labelled hack, every other clean (relaxed.use = 'gate').")
 
@@ -153,6 +157,7 @@ class MatchedGate:
         (), "Shares of clean, mid and hack of every update, where no run is named; none: a run must be named.", max_length=3
     )
     upper_scale: float = option(0.4, "As in rule = 'pairs', for the band that is logged; it decides no label here.", ge=0, le=10)
+    route: Route = option("all", MATCHED_ROUTE)
     placebo_seed: int = option(0, "The seed of the random directions; 0: the run's own.", ge=0, le=2**63 - 1)
     directions: Directions = option("mean", DIRECTIONS)
     unit_pairs: bool = option(False, UNIT_PAIRS)
@@ -176,6 +181,12 @@ class MatchedGate:
             )
         _check_refresh(self.refresh_every, self.probe_policy)
         _check_form(self.unit_pairs, self.score)
+
+    def check_route(self, reference: "GateConfig") -> None:
+        """Raise UserError where the run whose label shares are taken routes by rewards and this one does not, or the reverse."""
+        theirs = getattr(reference, "route", "all")
+        if self.route != theirs:
+            raise UserError("gate.route", repr(self.route), f"{theirs!r}, as in the run whose label shares are taken")
 
 
 GateConfig = PinnedGate | GivenGate | PairsGate | QuantileGate | MatchedGate

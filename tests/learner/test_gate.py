@@ -1,5 +1,7 @@
 """Gate labels, bands and quantiles against brute force."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.gate import Band, ScoreHistory, label, label_by_fractions, only_rewarded, pair_band, weighted_quantile
+from learner.pair_tokens import PairTokens
+from learner.router import Router
+from vgrout.config import MatchedGate
 from vgrout.records import GateLabel
 
 scores = st.floats(-1, 1, width=32)
@@ -82,3 +87,33 @@ def test_without_the_bound_the_band_goes_from_the_mean_of_the_clean_to_the_mean_
 def test_a_failure_is_not_routed_where_only_rewarded_rollouts_are():
     labels = [GateLabel.HACK, GateLabel.HACK, GateLabel.MID, GateLabel.CLEAN]
     assert only_rewarded(labels, [True, False, False, False]) == [GateLabel.HACK, GateLabel.CLEAN, GateLabel.MID, GateLabel.CLEAN]
+
+
+@given(
+    st.lists(st.tuples(scores, st.booleans()), min_size=1, max_size=10, unique_by=lambda one: one[0]),
+    st.tuples(st.integers(0, 10), st.integers(0, 10), st.integers(1, 10)),
+)
+def test_shares_among_the_rewarded_are_the_pairs_rule_at_other_edges(cases, parts):
+    """Hack is met as far as rewarded rollouts go and mid always; where failures leave room, a band gives these very labels."""
+    values, rewarded = torch.tensor([score for score, _ in cases]), [paid for _, paid in cases]
+    shares = tuple(p / sum(parts) for p in parts)
+    free, labels = (label_by_fractions(values, shares, who) for who in (None, rewarded))
+    assert label_by_fractions(values, shares, [True] * len(cases)) == free
+    assert labels.count(GateLabel.HACK) == min(free.count(GateLabel.HACK), sum(rewarded))
+    assert labels.count(GateLabel.MID) == free.count(GateLabel.MID)
+    assert all(paid for x, paid in zip(labels, rewarded, strict=True) if x is GateLabel.HACK)
+    hacks = [v for v, x in zip(values.tolist(), labels, strict=True) if x is GateLabel.HACK]
+    failures = sum(not paid for v, paid in zip(values.tolist(), rewarded, strict=True) if hacks and v > min(hacks))
+    if failures <= labels.count(GateLabel.CLEAN):
+        ranked = sorted(values.double().tolist())
+        edges = [-2.0, *((a + b) / 2 for a, b in pairwise(ranked)), 2.0]
+        bands = [Band(lower, upper) for lower in edges for upper in edges if lower <= upper]
+        assert any(only_rewarded(label(values, band), rewarded) == labels for band in bands)
+
+
+def test_a_placebo_of_a_run_that_routes_the_rewarded_routes_none_else():
+    score_G, rewarded = torch.tensor([0.4, 0.3, 0.2, 0.1]), [False, True, False, True]
+    every, paid = MatchedGate(fractions=(0.5, 0.0, 0.5)), MatchedGate(fractions=(0.5, 0.0, 0.5), route="rewarded")
+    for gate, expected in ((every, "hack hack clean clean"), (paid, "clean hack clean hack")):
+        labels = Router(gate, 0, PairTokens((), [], [])).label(score_G, rewarded, 0)
+        assert " ".join(labels) == expected

@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from synthetic import write_run
 
 from vgrout.errors import UserError
 from vgrout.pairs import load as load_pairs
@@ -66,6 +67,25 @@ def test_every_placebo_comes_after_the_run_that_it_is_matched_to_and_names_it(tm
         if needed:
             assert names.index(f"{needed}/seed{job.config.seed}") < names.index(job.name)
             assert job.config.gate.reference_run == str(tmp_path / needed / f"seed{job.config.seed}")
+
+
+def test_a_placebo_that_routes_by_another_rule_than_its_reference_is_refused_before_anything_starts(tmp_path, capsys):
+    (tmp_path / "arms").mkdir()
+    (tmp_path / "mine.toml").write_text('extends = "tiny"\n')
+    (tmp_path / "arms/paid.toml").write_text('# m\n[gate]\nrule = "pairs"\nroute = "rewarded"\n')
+    (tmp_path / "arms/other.toml").write_text('# m\n[gate]\nrule = "matched"\nreference_arm = "paid"\n')
+    path = write(tmp_path / "s.toml", config=str(tmp_path / "mine.toml"), arms=["paid", "other"])
+    assert main(["suite", str(path), "--out", str(tmp_path / "out"), "--dry-run"]) == 2
+    assert "gate.route: found 'all'; expected 'rewarded', as in the run" in capsys.readouterr().err
+    whole = write(tmp_path / "s.toml", config=str(tmp_path / "mine.toml"), arms=["paid", "other"], set=["gate.route='rewarded'"])
+    assert [job.config.gate.route for job in jobs(load(whole), tmp_path)] == ["rewarded"] * 2
+
+    reference = write_run(tmp_path / "routev", "routev", 1)
+    sets = [f"gate.reference_run={reference}", "gate.route=rewarded", "train.updates=4"]
+    flags = [word for text in sets for word in ("--set", text)]
+    assert main(["train", "tiny", "--arm", "placebo", "--seed", "1", "--out", str(tmp_path / "run"), *flags]) == 2
+    assert "gate.route: found 'rewarded'; expected 'all', as in the run" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_an_arm_is_wins_over_the_suites_set_and_the_rest_follows_it(tmp_path):

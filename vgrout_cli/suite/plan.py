@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vgrout.arms import read_arm
-from vgrout.config import Config
+from vgrout.config import Config, MatchedGate
 from vgrout.config import load as load_config
 from vgrout.errors import UserError
 from vgrout.fields import STRICT, each_once, option, required
@@ -85,7 +85,11 @@ def load(path: Path | str) -> Suite:
 def jobs(suite: Suite, out: Path) -> list[Job]:
     """All jobs, seed by seed, in the order of the arms but for needed ones that come before. Raises UserError."""
     ordered = sorted(suite.arms, key=lambda arm: arm in suite.needs)
-    return [_job(suite, out.resolve(), arm, seed) for seed in suite.seeds for arm in ordered]
+    found = {job.name: job for job in (_job(suite, out.resolve(), arm, seed) for seed in suite.seeds for arm in ordered)}
+    for job in found.values():
+        if job.needs and isinstance(job.config.gate, MatchedGate):
+            job.config.gate.check_route(found[job.needs].config.gate)
+    return [*found.values()]
 
 
 def _job(suite: Suite, out: Path, arm: str, seed: int) -> Job:
