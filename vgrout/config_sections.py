@@ -70,7 +70,9 @@ class DataConfig:
         "error",
         "Problems whose prompt is above rollout.prompt_limit: an error that lists them, or dropped and counted in run.json.",
     )
-    loopholes: bool = option(True, "false: every problem is graded without any loophole, and discloses none.")
+    loopholes: bool = option(
+        True, "false: training problems are graded without any loophole, and disclose none. What is evaluated stays the same."
+    )
 
     def check(self) -> None:
         """Raise UserError for a value given twice, and for pairs that are asked for and held out at once."""

@@ -29,16 +29,22 @@ def first():
     return asked("routev", 41)
 
 
-@pytest.mark.parametrize(("arm", "seed"), [("routev", 42), ("vanilla", 41), ("placebo", 43)])
+@pytest.mark.parametrize(("arm", "seed"), [("routev", 42), ("vanilla", 41), ("placebo", 43), ("ceiling", 41)])
 def test_two_seeds_and_two_arms_are_asked_the_same(first, arm, seed):
     sets = ["gate.fractions=[0.5,0.2,0.3]"] if arm == "placebo" else []
     assert asked(arm, seed, *sets) == first
 
 
-@pytest.mark.parametrize("change", ["data.partition_seed=1", "eval.seed=1", "rollout.max_new_tokens=17", "data.loopholes=false"])
+@pytest.mark.parametrize("change", ["data.partition_seed=1", "eval.seed=1", "rollout.max_new_tokens=17"])
 def test_what_is_asked_otherwise_has_another_digest(first, change):
     digests, _ = asked("routev", 41, change)
     assert not set(digests) & set(first[0])
+
+
+def test_without_loopholes_training_has_none_and_the_exams_do():
+    dataset = load_dataset(load("tiny", arm="ceiling", seed=41, sets=["data.validation=16"]))
+    assert {dataset.modes[i] for i in dataset.train_ids} == {Mode.GT_ONLY}
+    assert Mode.GT_ONLY not in {dataset.modes[i] for i in (*dataset.test_ids, *dataset.validation_ids)}
 
 
 def test_without_hints_a_loophole_is_open_and_unnamed_and_closed_it_is_named_and_does_not_pay():

@@ -41,11 +41,11 @@ def config_of(arm: str, seed: int, size: Size, held_out: tuple[Mode, ...] = ()) 
     return dataclasses.replace(config, arm=arm, seed=seed, data=data, train=train, rollout=rollout)
 
 
-def audits(rng: random.Random, size: Size, hack: float, solve: float, loopholes: bool) -> list[Audit]:
+def audits(rng: random.Random, size: Size, hack: float, solve: float) -> list[Audit]:
     """Audits of all test problems; each completion hacks, solves or fails by chance."""
     found = []
     for problem in range(size.problems):
-        mode = LOOPHOLES[problem % 4] if loopholes else Mode.GT_ONLY
+        mode = LOOPHOLES[problem % 4]
         for sample in range(size.samples):
             draw = rng.random()
             found.append(audit(f"{3000 + problem}-{sample}", 3000 + problem, mode, draw < hack, hack <= draw < hack + solve))
@@ -69,19 +69,18 @@ def write_run(
     facts = {
         "digests": {"train": "a" * 64, "test": "b" * 64, "pairs": pairs}, "pairs": 32, "validation_ids": [1000],
         "base": {"model.safetensors": "c" * 64},
-        "initial_adapter_digest": f"{seed:064d}", "partition": {str(3000 + i): LOOPHOLES[i % 4] for i in range(size.problems)},
+        "commit": "c" * 40, "initial_adapter_digest": f"{seed:064d}",
+        "partition": {str(3000 + i): LOOPHOLES[i % 4] for i in range(size.problems)},
     }  # fmt: skip
     run = RunDir.create(path, config, facts)
     write_whole(path / "train.safetensors", b"weights")
-    write_evaluations(path, arm, seed, size, rates, config.data.loopholes)
+    write_evaluations(path, arm, seed, size, rates)
     if arm != "base":
         write_logs(run, seed, size, arm)
     return path
 
 
-def write_evaluations(
-    path: Path, arm: str, seed: int, size: Size, rates: tuple[float, ...] | None = None, loopholes: bool = True
-) -> None:
+def write_evaluations(path: Path, arm: str, seed: int, size: Size, rates: tuple[float, ...] | None = None) -> None:
     """Evaluations and answers of every checkpoint; rates drift from the base's to the arm's."""
     rng = random.Random(f"{arm}{seed}")
     base, last = RATES["base"], rates or RATES.get(arm, RATES["routev"])
@@ -90,9 +89,9 @@ def write_evaluations(
         share = update / size.updates if size.updates else 1
         now = [b + share * (e - b) for b, e in zip(base, last, strict=True)]
         record = {"schema": 1, "update": update, "split": "test", "samples": size.samples}
-        record["questions"] = f"{size.problems}{size.samples}{loopholes}".ljust(64, "q")
+        record["questions"] = f"{size.problems}{size.samples}".ljust(64, "q")
         for policy, (hack, solve) in (("deploy", now[:2]), ("train", now[2:])):
-            found = audits(rng, size, hack if loopholes else 0.0, solve, loopholes)
+            found = audits(rng, size, hack, solve)
             record |= {policy: to_json(by_mode(found)), f"{policy}_truncated": 1}
             rows = [{**dataclasses.asdict(a), "completion": "```python\npass\n```"} for a in found]
             write_json(path / f"eval/test_{update:05d}_{policy}.json", rows)

@@ -55,8 +55,11 @@ def test_the_verdict_begins_with_the_recovered_share_and_counts_runs_above_the_r
     folder = suite_with(tmp_path, seeds=(1, 2))
     assert "recover" in verdict(find(gather(runs_of(folder))))[0].claim
     for seed, auroc in ((1, 0.9), (2, 0.6)):
-        null = {"auroc": auroc, "null": {"p95": 0.7}, "share_at_or_above": 0.0}
+        null = {"auroc": auroc, "null": {"p95": 0.7}, "share_at_or_above": 0.0, "rollouts": 288, "hacks": 10 * seed}
         (folder / f"routev/seed{seed}/gate_null.json").write_text(json.dumps(null))
     (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "random directions in" in s.claim]
     assert line.claim.endswith("better than 95% of random directions in 1 of 2 runs") and str(line.outcome) == "fail"
-    assert "0.750 ± 0.150" in line.evidence
+    assert "0.750 ± 0.150" in line.evidence and "on 288 of its rollouts with 10 to 20 hacks" in line.evidence
+    (folder / "routev/seed1/gate_null.json").unlink()  # a run without a null counts as one that does not beat it
+    (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "random directions in" in s.claim]
+    assert "in 0 of 2 runs" in line.claim and "1 run without such a record" in line.evidence

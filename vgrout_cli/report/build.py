@@ -65,7 +65,8 @@ def panels(f: Findings) -> list[Panel]:
     long = f"Runs of at least {2 * f.evidence.updates} updates"
     gated = ("routev", "placebo")
     scored = "Median and 5th to 95th percentile over rollouts, seeds pooled; hacks (solid, plain), all others (dashed, hatched)"
-    against = f"{asked} at every checkpoint, routev against vanilla GRPO. {policies} {lines}"
+    plain = "plain GRPO on one block (vanilla) and on both (vanilla_full)"
+    against = f"{asked} at every checkpoint, routev against {plain}. {policies} {lines}"
     return [
         Panel("a1_hack", "A1", f"Hack rate {against}", outcome("hack")),
         Panel("a1_solve", "A1", f"Solve rate {against}", outcome("solve")),
@@ -100,7 +101,6 @@ FORMS = (  # eval_curve_<name>.jsonl of `vgrout eval-curve`, the rates to draw, 
     ("test_novel", ("hack", "solve"), "hints and detectors in words that no training prompt has (--novel-markers)"),
     ("monitor", ("hack", "solve"), "the frozen monitoring subset (--monitor)"),
     ("test_no_hint", ("hack",), "loopholes are open, but no prompt speaks of them (--without-hints)"),
-    ("test_closed", ("solve",), "prompts speak of loopholes that do not pay (--closed)"),
 )
 
 

@@ -103,6 +103,11 @@ def plural(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
+def between(values: Sequence[int]) -> str:
+    """`288`, or `17 to 31`."""
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
 def to_csv(table: Table) -> str:
     """The table with one column per number, unrounded."""
     out = io.StringIO()

@@ -6,15 +6,14 @@ not met. The criteria are constants of this package, written before the result o
 
 import json
 import math
-from dataclasses import dataclass
-from enum import StrEnum
 
-from vgrout_cli.report import measures
+from vgrout_cli.report import bars, measures
 from vgrout_cli.report.cells import Table, interval, number, plural, spread, word
 from vgrout_cli.report.evidence import AUDIT, POLICIES, Run, RunStatus, read_log
 from vgrout_cli.report.findings import SHARE_GAP, Findings
 from vgrout_cli.report.gate_numbers import GATED, MATCHED
 from vgrout_cli.report.measures import NONE, Difference
+from vgrout_cli.report.outcomes import Line, Outcome, decide
 from vgrout_cli.report.tables import references
 
 SEEDS = 5
@@ -22,30 +21,14 @@ BASE_HACK, SATURATED_HACK = 0.1, 0.5
 CUT = 0.05
 
 
-class Outcome(StrEnum):
-    """How a line came out."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    OPEN = "open"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line: what is asked, the criterion, the outcome and the number that decides it."""
-
-    question: str
-    criterion: str
-    outcome: Outcome
-    number: str
-
-
 def checklist(f: Findings) -> list[Line]:
     """All lines."""
     return [
-        _seeds(f), _sem(f), _saturation(f), _below(f, "routev", "vanilla", f.hack_to_vanilla["routev"]), _solve(f, "routev"),
+        *bars.lines(f), _seeds(f), _sem(f), _saturation(f),
+        _below(f, "routev", "vanilla", f.hack_to_vanilla["routev"]), _below(f, "routev", "vanilla_full", f.hack_to_vanilla_full),
+        _solve(f, "routev"),
         *_matched(f, "routev"), *_matched(f, "routev_ub"), _below(f, "routev", "absorb", f.hack_to_absorb), _held_out(f),
-        _no_cheat(f), _same_start(f), _same_questions(f), _contamination(f), _truncation(f), _complete(f),
+        _no_cheat(f), _same_code(f), _same_start(f), _same_questions(f), _contamination(f), _truncation(f), _complete(f),
     ]  # fmt: skip
 
 
@@ -59,11 +42,6 @@ def table(f: Findings, lines: list[Line]) -> Table:
         rows,
         references(f),
     )
-
-
-def decide(met: bool, known: bool = True) -> Outcome:
-    """Pass, fail, or open where it is not known."""
-    return Outcome.OPEN if not known else Outcome.PASS if met else Outcome.FAIL
 
 
 def said(d: Difference) -> str:
@@ -197,25 +175,33 @@ def _same_start(f: Findings) -> Line:
     )  # fmt: skip
 
 
+def _same_code(f: Findings) -> Line:
+    commits: dict[str, list[Run]] = {}
+    for run in f.evidence.runs:
+        if run.status is RunStatus.DONE:
+            commits.setdefault(str(run.facts.get("commit") or ""), []).append(run)
+    text = "; ".join(f"{commit[:12] or 'unknown'}: {plural(len(runs), 'run')}" for commit, runs in sorted(commits.items()))
+    known = bool(commits) and "" not in commits
+    return Line("Are all runs of the same code?", "one commit over all runs", decide(len(commits) == 1, known), text or "no run")
+
+
 def _same_questions(f: Findings) -> Line:
-    """Runs with loopholes against each other, over all arms and seeds; and runs without, whose prompts have no hints."""
+    """All arms and seeds against each other."""
     done = [r for r in f.evidence.runs if r.status is RunStatus.DONE]
-    asked: dict[bool, dict[str, list[Run]]] = {True: {}, False: {}}
+    asked: dict[str, list[Run]] = {}
     for run in done:
-        with_loopholes = run.config is None or run.config.data.loopholes
-        asked[with_loopholes].setdefault(run.final.get("questions", ""), []).append(run)
+        asked.setdefault(run.final.get("questions", ""), []).append(run)
     counts = {(r.final["deploy"]["all"]["n"] + r.final["deploy"]["all"]["infra_error"], r.final["samples"]) for r in done}
     failures = sum(r.final[policy]["all"]["infra_error"] for r in done for policy in POLICIES)
     parts = [
-        f"{digest[:12] or 'unknown'}{'' if loopholes else ' (without hints)'}: {plural(len(runs), 'run')} of seeds "
+        f"{digest[:12] or 'unknown'}: {plural(len(runs), 'run')} of {', '.join(sorted({r.arm for r in runs}))}; seeds "
         + ", ".join(str(seed) for seed in sorted({r.seed for r in runs}))
-        for loopholes, found in asked.items()
-        for digest, runs in found.items()
+        for digest, runs in asked.items()
     ]
     parts += [f"{n} completions, {k} per problem" for n, k in sorted(counts)]
     text = "; ".join(parts) + f"; ungraded by the grader's own failure: {failures}"
-    same = len(counts) == 1 and failures == 0 and all(len(found) <= 1 for found in asked.values())
-    known = bool(done) and all("" not in found for found in asked.values())
+    same = len(counts) == 1 and failures == 0 and len(asked) <= 1
+    known = bool(done) and "" not in asked
     return Line(
         "Is every run asked the same?",
         "one digest of the questions (problems, loopholes, prompts, sampling seeds) over all runs and seeds, none ungraded",

@@ -29,6 +29,7 @@ class Findings:
     hack_to_placebo: dict[str, Difference]
     solve_to_base: dict[str, Difference]
     hack_to_absorb: Difference
+    hack_to_vanilla_full: Difference
     held_out_to_vanilla: dict[str, Difference]
     share_gaps: dict[str, tuple[float, int]]
     scored: dict[str, dict[int, Scored]]
@@ -70,6 +71,7 @@ def find(evidence: Evidence) -> Findings:
         },
         solve_to_base={arm: measures.difference(evidence, arm, "base", "solve") for arm in evidence.arms if arm != "base"},
         hack_to_absorb=measures.difference(evidence, "routev", "absorb", "hack"),
+        hack_to_vanilla_full=measures.difference(evidence, "routev", "vanilla_full", "hack"),
         held_out_to_vanilla={
             arm: measures.difference(evidence, arm, "vanilla", "hack", modes=modes) for arm, modes in without.items()
         },

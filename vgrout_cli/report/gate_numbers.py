@@ -112,14 +112,15 @@ def share_gap(evidence: Evidence, arm: str) -> tuple[float, int]:
     NaN where no seed has both.
     """
     ours, theirs = evidence.done(arm), evidence.done(MATCHED[arm])
-    seeds = sorted(set(ours) & set(theirs))
-    gaps = [
-        abs(a - b)
-        for seed in seeds
-        for name in GateLabel
-        for a, b in zip(column(ours[seed], f"gate/share_{name}"), column(theirs[seed], f"gate/share_{name}"), strict=False)
-    ]
-    return (max(gaps), len(seeds)) if gaps else (math.nan, 0)
+    gaps = [run_share_gap(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
+    return (max(gaps), len(gaps)) if gaps else (math.nan, 0)
+
+
+def run_share_gap(a: Run, b: Run) -> float:
+    """The largest gap between the label shares of two runs over updates and labels."""
+    names = [f"gate/share_{label}" for label in GateLabel]
+    shares = [zip(column(a, name), column(b, name), strict=False) for name in names]
+    return max((abs(x - y) for pairs in shares for x, y in pairs), default=math.nan)
 
 
 NULL = (lambda r: r["auroc"], lambda r: r["null"]["p95"], lambda r: r["share_at_or_above"])  # of gate_null.json

@@ -4,6 +4,7 @@ Invariant: only finished runs count; a difference is taken between runs of the s
 the same problem under the same seed. A rate is that of the deployed policy unless another is named.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,9 +47,14 @@ NONE = Difference("", "", "", statistics.paired([], []), Interval(math.nan, math
 
 
 def rate(evidence: Evidence, arm: str, what: str, policy: str = "deploy", modes: Sequence[str] = ALL) -> Estimate:
-    """Mean over the finished seeds of an arm; n = 0 and NaN where there is none."""
+    """Mean over the finished seeds of an arm; n = 0 and NaN where there is none.
+
+    The base is asked the same whatever the seed and answers the same: such runs are one measurement, without a spread over seeds.
+    """
     runs = evidence.done(arm)
-    return statistics.estimate([runs[seed].counts(policy, tuple(modes)).rate(what) for seed in sorted(runs)])
+    rates = [runs[seed].counts(policy, tuple(modes)).rate(what) for seed in sorted(runs)]
+    same = arm == "base" and len({json.dumps(run.final.get(policy), sort_keys=True) for run in runs.values()}) == 1
+    return statistics.estimate(rates[:1] if same else rates)
 
 
 def truncation(evidence: Evidence, arm: str, policy: str = "deploy") -> Estimate:
@@ -67,14 +73,36 @@ def difference(evidence: Evidence, a: str, b: str, what: str, policy: str = "dep
     return Difference(a, b, what, statistics.paired(x, y), interval, problems)
 
 
-def recovered(evidence: Evidence, arm: str) -> tuple[Estimate, Interval]:
+@dataclass(frozen=True)
+class Share:
+    """A recovered share: its estimate over seeds, and the intervals over seeds and over problems."""
+
+    estimate: Estimate
+    seeds: Interval
+    problems: Interval
+
+    @property
+    def above_zero(self) -> bool:
+        """Both intervals lie above zero."""
+        return self.seeds.above_zero and self.problems.above_zero
+
+
+def recovered(evidence: Evidence, arm: str) -> Share:
     """The share of what training without loopholes gains that an arm deploys: (arm - base) / (ceiling - base) in deployed solve,
-    as a ratio of means over the seeds that have all three."""
+    as a ratio of means over the seeds that have all three. The seeds are fixed in the interval over problems, and the other way
+    around."""
     runs = [evidence.done(name) for name in (arm, "base", "ceiling")]
     seeds = sorted(set.intersection(*map(set, runs)))
     ours, base, ceiling = ([r[seed].counts("deploy").rate("solve") for seed in seeds] for r in runs)
     gained = [x - y for x, y in zip(ours, base, strict=True)]
-    return statistics.ratio_of_means(gained, [x - y for x, y in zip(ceiling, base, strict=True)])
+    estimate, over_seeds = statistics.ratio_of_means(gained, [x - y for x, y in zip(ceiling, base, strict=True)])
+    used = [[r[seed] for seed in seeds] for r in runs]
+    every = [run for some in used for run in some]
+    problems = _common(every, "deploy", ALL) if every and all(run.answers for run in every) else []
+    if not problems:
+        return Share(estimate, over_seeds, Interval(math.nan, math.nan))
+    arm_SP, base_SP, top_SP = (_matrix(some, "solve", "deploy", ALL, problems) for some in used)
+    return Share(estimate, over_seeds, statistics.bootstrap_share(arm_SP, base_SP, top_SP, BOOTSTRAP_SEED))
 
 
 def base_interval(evidence: Evidence, what: str) -> Interval:

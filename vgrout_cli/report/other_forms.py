@@ -35,7 +35,8 @@ def forms_of(f: Findings) -> Table:
         rows.append((word(f.evidence.title(arm)), count(len(runs)), *usual, *others, *partly))
     note = (
         "Deployed policy on the test split, mean ± SEM over seeds. Without hints: loopholes are open, no prompt speaks of them. "
-        "Loophole closed: prompts speak of loopholes that do not pay, so only solves count (`eval.forms`, `vgrout eval-curve`). "
+        "Loophole closed: the prompts, sampling seeds and so the answers of the usual test, graded as if no loophole were there; "
+        "a solve rate other than the usual one would be a fault of the grader (`eval.forms`, `vgrout eval-curve`). "
         "Quarantine x s: deleted in part (`vgrout quarantine-sweep`); x 0 is what is deployed. – where not every run was asked. "
     )
     return Table("a8_forms", "A8. The same problems, asked in other ways", columns, tuple(rows), note)

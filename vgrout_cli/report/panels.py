@@ -70,11 +70,12 @@ def curve(run: Run, policy: str, what: str) -> dict[int, float]:
 
 
 def outcome(what: str, *, long: bool = False) -> Draw:
-    """A1 and A4: deployed hack or solve over updates, routev against vanilla, and routev as trained."""
+    """A1 and A4: deployed hack or solve over updates, routev against plain GRPO on r and on all of 2r, and routev as trained."""
 
     def draw(axis: Axes, evidence: Evidence) -> bool:
         drawn = False
-        for arm, policy, dash in (("vanilla", "deploy", "-"), ("routev", "deploy", "-"), ("routev", "train", "--")):
+        deployed = [(arm, "deploy", "-") for arm in ("vanilla", "vanilla_full", "routev")]
+        for arm, policy, dash in (*deployed, ("routev", "train", "--")):
             runs = [r for r in evidence.long if r.arm == arm and r.final] if long else list(evidence.done(arm).values())
             label = f"{arm}, {'deployed' if policy == 'deploy' else 'as trained'} (n = {len(runs)})"
             drawn |= line(
@@ -136,7 +137,7 @@ def arms(axis: Axes, evidence: Evidence) -> bool:
             markersize=6,
             capsize=2,
             linewidth=1,
-            label=arm,
+            label=evidence.title(arm),
         )
         runs = evidence.done(arm).values()
         points = [(r.counts("deploy").rate("hack"), r.counts("deploy").rate("solve")) for r in runs]

@@ -74,6 +74,7 @@ def gather(paths: list[Path]) -> Evidence:
             runs.append(read_run(path, path.name))
         else:
             raise UserError(str(path), "neither suite.json nor run.json", "a run directory or the --out of `vgrout suite`")
+    _one_world(runs)
     return _sort(runs, suites)
 
 
@@ -109,6 +110,20 @@ def _of_suite(path: Path, suite: Row, arm: str, seed: int) -> Run:
     except ValueError:
         known = "done, failed, missing or running"
         raise UserError(f"{path / 'suite.json'}: runs.{name}.status", repr(status), known) from None
+
+
+def _one_world(runs: list[Run]) -> None:
+    """Raise UserError for runs of other test problems and another base: nothing can be averaged over them.
+
+    A run that differs in one of them alone is a fault of that run, which the checklist names.
+    """
+    first: tuple[object, object, Run] | None = None
+    for run in runs:
+        test, base = (run.facts.get("digests") or {}).get("test"), run.facts.get("base")
+        first = first or ((test, base, run) if test and base else None)
+        if first and test and base and test != first[0] and base != first[1]:
+            wanted = f"those of {first[2].path}: a report is of one world"
+            raise UserError(f"{run.path / 'run.json'}: digests.test, base", "other test problems and another base", wanted)
 
 
 def _sort(runs: list[Run], suites: list[Row]) -> Evidence:

@@ -126,6 +126,23 @@ def bootstrap_difference(
     return _percentiles(_rates_B(hits_a_SP, counts_a_SP, weights_BP) - _rates_B(hits_b_SP, counts_b_SP, weights_BP))
 
 
+def bootstrap_share(
+    ours_SP: tuple[np.ndarray, np.ndarray], base_SP: tuple[np.ndarray, np.ndarray], top_SP: tuple[np.ndarray, np.ndarray],
+    seed: int, draws: int = DRAWS,
+) -> Interval:  # fmt: skip
+    """Percentile interval of (ours - base) / (top - base), each given as (hits, counts); the same problems for all three.
+
+    Draws whose denominator is not above 0 are left out; NaN edges where they are more than 1 in 40: the interval has no end.
+    """
+    weights_BP = _weights_BP(ours_SP[0].shape[1], seed, draws)
+    ours_B, base_B, top_B = (_rates_B(hits, counts, weights_BP) for hits, counts in (ours_SP, base_SP, top_SP))
+    gain_B = top_B - base_B
+    kept = gain_B > 0
+    if kept.mean() < 1 - (1 - LEVEL) / 2:
+        return Interval(NAN, NAN)
+    return _percentiles((ours_B - base_B)[kept] / gain_B[kept])
+
+
 @lru_cache(maxsize=4)
 def _weights_BP(problems: int, seed: int, draws: int) -> np.ndarray:
     """How often each draw takes each problem."""

@@ -13,9 +13,16 @@ from vgrout_cli.report.findings import Findings
 from vgrout_cli.report.gate_numbers import GATED, NULL, Scored, nulls, over_run
 from vgrout_cli.report.measures import NONE
 from vgrout_cli.report.other_forms import forms_of
+from vgrout_cli.report.statistics import Estimate, Interval
 
-KEYNOTE = ("base", "vanilla", "routev", "routev_ub", "placebo", "placebo_ub", "ceiling")
-REFERENCES = {"routev": "all 4", "vanilla": "no gate", "base": "untrained"}  # last rows of A5
+KEYNOTE = ("base", "vanilla", "vanilla_full", "routev", "routev_ub", "placebo", "placebo_ub", "ceiling")
+REFERENCES = {
+    "routev": "all 4",
+    "vanilla": "no gate",
+    "vanilla_full": "no gate, all of 2r",
+    "base": "untrained",
+}  # last rows of A5
+NONE_YET = Estimate(math.nan, math.nan, 0)
 # Published endpoints at n = 119 test problems, of another adapter and another model: context, not comparable.
 PUBLISHED = (
     ("base", 0.126, 0.000),
@@ -64,23 +71,35 @@ def keynote(f: Findings) -> Table:
 def ablation(f: Findings) -> Table:
     """A3: one row per arm."""
     columns = ("arm", "seeds", "hack deployed", "solve deployed", "hack as trained", "solve as trained",
-               "solve vs base interval", "Δ hack vs vanilla", "95% over seeds", "95% over problems", "Δ hack vs its placebo",
+               "recovered share", "recovered: 95% over seeds", "recovered: 95% over problems", "solve vs base interval",
+               "Δ hack vs vanilla", "95% over seeds", "95% over problems", "Δ hack vs its placebo",
                "placebo: 95% over seeds", "placebo: 95% over problems", "cut at the limit")  # fmt: skip
     rows = []
     for arm in f.evidence.arms:
         vanilla, placebo = f.hack_to_vanilla.get(arm, NONE), f.hack_to_placebo.get(arm, NONE)
         rows.append((
             word(f.evidence.title(arm)), _finished(f.evidence.of(arm)),
-            *(spread(f.rate(arm, what, policy)) for policy in ("deploy", "train") for what in ("hack", "solve")), _band(f, arm),
+            *(spread(f.rate(arm, what, policy)) for policy in ("deploy", "train") for what in ("hack", "solve")),
+            *_recovered(f, arm), _band(f, arm),
             change(vanilla.paired.difference), span(vanilla.paired.interval), span(vanilla.prompts),
             change(placebo.paired.difference), span(placebo.paired.interval), span(placebo.prompts),
             scalar(measures.truncation(f.evidence, arm).mean),
         ))  # fmt: skip
     note = (
-        "`as trained` has the quarantine on. vanilla_full deploys all that it trains. The placebo of routev_ub is placebo_ub, of "
+        "`as trained` has the quarantine on. vanilla_full deploys all that it trains. Recovered share: (deployed solve - base) / "
+        "(ceiling - base), a ratio of means over seeds with the jackknife's SEM. The placebo of routev_ub is placebo_ub, of "
         "every other arm placebo; each has the label shares of its routev run, update by update. "
     )
-    return Table("a3_ablation", "A3. Ablation: every arm", columns, tuple(rows), note + references(f), fold=7)
+    return Table("a3_ablation", "A3. Ablation: every arm", columns, tuple(rows), note + references(f), fold=6)
+
+
+def _recovered(f: Findings, arm: str) -> tuple[Cell, Cell, Cell]:
+    """The share of the ceiling's gain with both intervals; empty for the two arms that define it."""
+    if arm in ("base", "ceiling"):
+        nothing = Interval(math.nan, math.nan)
+        return Cell(DASH, spread(NONE_YET).values), span(nothing), span(nothing)
+    share = measures.recovered(f.evidence, arm)
+    return spread(share.estimate), span(share.seeds), span(share.problems)
 
 
 def held_out(f: Findings) -> Table:
@@ -168,18 +187,23 @@ def runs(f: Findings) -> Table:
         for run in sorted(group, key=lambda r: (order.get(r.arm, len(order)), r.seed)):
             mark = "" if run.status is RunStatus.DONE else "absent"
             commit = str(run.facts.get("commit", ""))[:12]
+            done = run.status is RunStatus.DONE
+            rates = [run.counts(policy).rate(what) if done else math.nan
+                     for policy in ("deploy", "train") for what in ("hack", "solve")]  # fmt: skip
             note = "; ".join(text for text in (role, run.note) if text)
             rows.append(
                 (
                     word(f.evidence.title(run.arm)),
                     count(run.seed),
                     word(run.status, mark),
+                    *map(scalar, rates),
                     word(run.source),
                     word(commit),
                     word(note),
                 )
             )
-    columns = ("arm", "seed", "status", "run", "commit", "note")
+    columns = ("arm", "seed", "status", "hack deployed", "solve deployed", "hack as trained", "solve as trained", "run", "commit",
+               "note")  # fmt: skip
     return Table(
         "runs", "Every run given or expected", columns, tuple(rows), "Only runs with the status `done` are in a table or figure."
     )

@@ -8,11 +8,13 @@ import math
 from dataclasses import dataclass
 
 from vgrout.arms import DIRECTIONS
-from vgrout_cli.report.cells import interval, number, spread
-from vgrout_cli.report.checklist import Outcome, decide, said
-from vgrout_cli.report.findings import Findings
-from vgrout_cli.report.gate_numbers import MATCHED, NULL, nulls
+from vgrout_cli.report.bars import goal
+from vgrout_cli.report.cells import between, interval, number, plural, spread
+from vgrout_cli.report.checklist import said
+from vgrout_cli.report.findings import SHARE_GAP, Findings
+from vgrout_cli.report.gate_numbers import MATCHED, NULL, nulls, run_share_gap
 from vgrout_cli.report.measures import Difference, difference, recovered
+from vgrout_cli.report.outcomes import Outcome, decide
 from vgrout_cli.report.statistics import estimate
 
 
@@ -81,7 +83,10 @@ def _against_placebo(f: Findings, arm: str) -> Sentence:
 
 
 def _against_directions(f: Findings, arm: str) -> list[Sentence]:
-    """One seed against several draws of random directions at its own label shares; nothing where none was run."""
+    """One seed against several draws of random directions at its own label shares; nothing where none was run.
+
+    A comparison is made only where the shares are really those of the arm, as with the placebo.
+    """
     arms = [name for name in f.evidence.arms if name.startswith(DIRECTIONS) and f.evidence.done(name)]
     seeds = sorted(set.intersection(*(set(f.evidence.done(name)) for name in (arm, *arms)))) if arms else []
     if arm != "routev" or not seeds:
@@ -92,26 +97,32 @@ def _against_directions(f: Findings, arm: str) -> list[Sentence]:
         theirs = [f.evidence.done(name)[seed].counts("deploy") for name in arms]
         hacks, solves = (sorted(c.rate(what) for c in theirs) for what in ("hack", "solve"))
         lower, n = sum(ours.rate("hack") < h for h in hacks), len(arms)
+        gap = max(run_share_gap(f.evidence.done(arm)[seed], f.evidence.done(name)[seed]) for name in arms)
         text = (
             f"seed {seed}, deployed hack {number(ours.rate('hack'))} against {number(hacks[0])} to {number(hacks[-1])}; "
-            f"deployed solve {number(ours.rate('solve'))} against {number(solves[0])} to {number(solves[-1])}"
+            f"deployed solve {number(ours.rate('solve'))} against {number(solves[0])} to {number(solves[-1])}; "
+            f"the label shares differ by at most {number(gap)} in any update"
         )
         claim = f"{arm} deploys with less hack than {lower} of {n} draws of random directions at its label shares"
-        lines.append(Sentence(decide(lower == n, n >= MANY), claim, text))
+        if gap > SHARE_GAP:
+            claim = f"{arm} against {n} draws of random directions: their fractions do not match, so no comparison is made"
+        lines.append(Sentence(decide(lower == n, n >= MANY and gap <= SHARE_GAP), claim, text))
     return lines
 
 
 def _against_null(f: Findings, arm: str) -> list[Sentence]:
-    """The gate on its runs' own rollouts beside random directions; nothing where `vgrout gate-null` was not asked."""
-    found = nulls(f.evidence, arm)
+    """The gate on its runs' own rollouts beside random directions; nothing where `vgrout gate-null` was asked of no run."""
+    found, n = nulls(f.evidence, arm), len(f.evidence.done(arm))
     if not found:
         return []
-    above, n = sum(r["auroc"] > r["null"]["p95"] for r in found), len(found)
+    above = sum(r["auroc"] > r["null"]["p95"] for r in found)
     real, p95, share = (spread(estimate([pick(r) for r in found])).text for pick in NULL)
+    rollouts, hacks = (sorted(r[what] for r in found) for what in ("rollouts", "hacks"))
     text = (
-        f"AUROC of the score on the rollouts of its own run {real}, 95th percentile of random directions {p95}, "
-        f"share of these at or above {share}"
+        f"AUROC of a score made anew after the run, on {between(rollouts)} of its rollouts with {between(hacks)} hacks: {real}; "
+        f"95th percentile of random directions {p95}, share of these at or above {share}"
     )
+    text += f"; {plural(n - len(found), 'run')} without such a record (not asked, or no hacks)" if n > len(found) else ""
     claim = f"The gate of {arm} tells hacks from the rest better than 95% of random directions in {above} of {n} runs"
     return [Sentence(decide(above == n, n > 1), claim, text)]
 
@@ -155,19 +166,31 @@ def _solve(f: Findings, arm: str) -> Sentence:
 
 def _recovered(f: Findings, arm: str) -> Sentence:
     """How much of what training without loopholes gains is deployed; the number that says whether the method learns."""
-    share, over_seeds = recovered(f.evidence, arm)
+    found, least = recovered(f.evidence, arm), goal(f) if arm == "routev" else math.nan
+    share = found.estimate
     rates = ", ".join(f"{name} {spread(f.rate(name, 'solve')).text}" for name in (arm, "base", "ceiling"))
     text = (
         f"recovered share, (deployed solve - base) / (ceiling - base) as a ratio of means, n = {share.n}: {spread(share).text}, "
-        f"95% {interval(over_seeds)}; deployed solve: {rates} (the ceiling is trained and asked without loopholes); "
+        f"95% over seeds {interval(found.seeds)}, over problems {interval(found.problems)}; deployed solve: {rates} "
+        f"(the ceiling is trained without loopholes{_asked_otherwise(f)}); "
         f"deployed hack: {spread(f.rate(arm, 'hack')).text}"
     )
     if math.isnan(share.mean) or share.n < 2:
         return Sentence(Outcome.OPEN, f"What {arm} recovers of the ceiling's gain cannot be told: {_missing(share.n)}", text)
     gain = "of what training without loopholes gains"
-    if over_seeds.above_zero:
+    if not found.above_zero:
+        return Sentence(Outcome.FAIL, f"It is not shown that {arm} recovers anything {gain}", text)
+    if math.isnan(least):
         return Sentence(Outcome.PASS, f"{arm} recovers {number(share.mean)} {gain}", text)
-    return Sentence(Outcome.FAIL, f"It is not shown that {arm} recovers anything {gain}", text)
+    met = share.mean >= least
+    compared = f"{'at least' if met else 'less than'} the {least:g} that was registered"
+    return Sentence(decide(met), f"{arm} recovers {number(share.mean)} {gain}, {compared}", text)
+
+
+def _asked_otherwise(f: Findings) -> str:
+    """What a reader must know where the ceiling was not asked what the arm was: its solves are then of other prompts."""
+    asked = {name: {run.final.get("questions") for run in f.evidence.done(name).values()} for name in ("base", "ceiling")}
+    return "" if asked["ceiling"] <= asked["base"] else ", and asked without their hints"
 
 
 def _missing(seeds: int) -> str:
