@@ -13,6 +13,7 @@ from vgrout_cli.report.statistics import (
     auroc,
     bootstrap_difference,
     bootstrap_rate,
+    bootstrap_share,
     estimate,
     f_beta,
     incomplete_beta,
@@ -154,6 +155,20 @@ def test_bootstrap_interval_is_that_of_all_resamples(seed):
     found = bootstrap_difference(a, counts, b, counts, seed=seed, draws=40_000)
     around = [np.quantile(every, q) for q in (0.02, 0.03, 0.97, 0.98)]
     assert around[0] <= found.low <= around[1] and around[2] <= found.high <= around[3]
+
+
+def test_bootstrap_of_a_share_is_that_of_all_resamples_and_is_not_given_where_its_denominator_may_vanish():
+    """(ours - base) / (top - base) over all 5^5 resamples of five problems, within the error of the draws."""
+    counts = np.full((2, 5), 4.0)
+    base, ours, top = (np.array([row, row[::-1]], float) for row in ([0, 1, 0, 1, 0], [2, 1, 2, 3, 1], [4, 3, 3, 4, 2]))
+    every = []
+    for drawn in itertools.product(range(5), repeat=5):
+        low, mine, high = (h[:, list(drawn)].mean() for h in (base, ours, top))
+        every.append((mine - low) / (high - low))
+    found = bootstrap_share((ours, counts), (base, counts), (top, counts), seed=7, draws=40_000)
+    around = [np.quantile(every, q) for q in (0.02, 0.03, 0.97, 0.98)]
+    assert around[0] - 1e-9 <= found.low <= around[1] + 1e-9 and around[2] - 1e-9 <= found.high <= around[3] + 1e-9
+    assert math.isnan(bootstrap_share((ours, counts), (base, counts), (base, counts), seed=7).low)
 
 
 def test_bootstrap_of_many_problems_is_the_normal_interval():
