@@ -96,6 +96,7 @@ class Learner:
         """
         c, router = self.config, self.router
         if not samples:  # every verdict was an infrastructure error: the update is counted, and nothing is learned from it
+            router.ready(self.model, self.lora, self.version)  # as in every update, and as `prepare` may have done already
             self.version += 1
             return nothing_graded(learning_rate(c.optim, self.version - 1, c.train.updates))
 

@@ -126,6 +126,8 @@ class Config:
         if (self.relaxed.use == "gate") != isinstance(self.gate, GivenGate):
             found = f"{self.relaxed.use!r} with gate.rule = {self.gate.rule!r}"
             raise UserError("relaxed.use", found, "'gate' with gate.rule = 'given', and only there")
+        if teacher.path and self.relaxed.use == "gate":  # its rollouts are not audited, so nothing gives them a label
+            raise UserError("relaxed.use", "'gate' beside a teacher", "one of the two: a teacher has no audit to label by")
         if teacher.path and (self.rollout.sampled_with or self.rollout.trained_with):
             raise UserError("rollout.sampled_with, rollout.trained_with", "an instruction beside a teacher", "one of the two")
         if self.rollout.heal_updates > self.train.updates:

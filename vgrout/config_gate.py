@@ -114,8 +114,12 @@ class PairsGate:
     refresh_every: int = option(0, REFRESH, unit="updates", ge=0, le=HUGE)
 
     def check(self) -> None:
-        """Raise UserError for a refresh that would do nothing."""
+        """Raise UserError for an option that would do nothing."""
         _check_refresh(self.refresh_every, self.probe_policy)
+        if self.route != "all" and self.act != "route":
+            raise UserError("route", repr(self.route), f"'all' with act = {self.act!r}, which routes nothing")
+        if self.probe_positions != "all" and self.space == "activation":
+            raise UserError("probe_positions", repr(self.probe_positions), "'all' with space = 'activation': it has no c-probe")
         _check_form(self.unit_pairs, self.score)
 
 

@@ -119,3 +119,23 @@ def test_a_head_beside_a_body_on_other_threads():
     together = probe(learner.model, learner.lora, items, initial=True, budget=128)
     side_by_side.use(1)
     assert torch.equal(together, probe(learner.model, learner.lora, items, initial=True, budget=128))
+
+
+def test_a_batch_without_a_graded_rollout_refreshes_as_its_preparation_would():
+    """At a refresh, in the middle: replayed, resumed and asynchronous runs get the empty batch without `prepare` before it."""
+    sets = [*SMALL, "gate.refresh_every=2", "gate.act=advantage", "optim.lr=0.01"]  # every score moves the deployed block
+    config = load(Path("configs/tiny.toml"), arm="routev", seed=5, sets=sets)
+    ends = []
+    for prepared in (False, True):
+        learner = Learner(config, pairs.load(Path(config.data.pairs))[::8])
+        for update in range(4):
+            draw, samples = random.Random(update), []
+            for n in range(12 if update != 2 else 0):
+                ids = tuple(draw.randrange(3, 600) for _ in range(draw.randint(4, 12)))
+                prompt, reward = learner.router.pairs.clean[n // 4].prompt_ids, draw.choice([0.0, 0.5, 3.5])
+                samples.append(Sample(f"{update}-{n}", n // 4, prompt, ids, (-5.0,) * len(ids), Sampling.DEPLOY, update, reward))
+            if prepared:
+                learner.prepare(samples)
+            learner.update(samples)
+        ends.append(learner.publish().digest)
+    assert ends[0] == ends[1]

@@ -145,6 +145,22 @@ def test_fields_that_do_not_go_together_are_refused_by_name(sets, field):
     assert load("tiny", arm="routev", sets=[sets[0], "gate.unit_pairs=false"])
 
 
+@pytest.mark.parametrize(
+    ("preset", "arm", "sets", "field"),
+    [
+        ("tiny-teacher", "oracle_gate", [], "relaxed.use"),
+        ("tiny", "probe_penalty", ["gate.route=rewarded"], "gate.route"),
+        ("tiny", "advantage_modification", ["gate.route=rewarded"], "gate.route"),
+        ("tiny", "activation_gate", ["gate.probe_positions=completion"], "gate.probe_positions"),
+    ],
+)
+def test_an_arm_is_refused_beside_what_it_cannot_have(preset, arm, sets, field):
+    with pytest.raises(UserError) as refused:
+        load(preset, arm=arm, sets=sets)
+    assert field in refused.value.where
+    assert load("tiny", arm=arm)
+
+
 def test_a_seed_is_said_once():
     assert load("tiny", sets=["seed=7"]).seed == 7 and load("tiny", seed=7, sets=["seed=7"]).seed == 7
     with pytest.raises(UserError, match="another seed"):
