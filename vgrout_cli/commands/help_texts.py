@@ -54,7 +54,8 @@ ABOUT: dict[str, str] = {
     ),
     "quarantine-sweep": (
         "Score the last checkpoint on the test split with the quarantine's contribution times 0 (as deployed), 1 (as trained) "
-        "and numbers between, and write RUN/quarantine_sweep.json: how sharply the two blocks are told apart."
+        "and numbers between, and write RUN/quarantine_sweep.json: how sharply the two blocks are told apart. "
+        "Engines start once for runs in a row that can share them, as those of a suite can."
     ),
     "gate-null": (
         "After training: how well the run's own direction tells its hacks from its other rollouts (AUROC), beside directions "

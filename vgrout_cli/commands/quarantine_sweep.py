@@ -25,11 +25,12 @@ def run(args: argparse.Namespace) -> int:
     found = [RunDir.open(path) for path in args.runs]
     for run_dir in found:
         prepare(run_dir.config())
-        from actors.quarantine_sweep import write_sweep
+    from actors.quarantine_sweep import write_sweeps
 
+    for run_dir, record in zip(found, write_sweeps(found, args.scales), strict=True):
         rows = [
             [f"{row['scale']:g}", str(row["all"]["n"]), with_sem(row["all"], "hack"), with_sem(row["all"], "solve")]
-            for row in write_sweep(run_dir, args.scales)["scales"]
+            for row in record["scales"]
         ]
-        print(f"{run_dir.path}\n{table(['quarantine', 'n', 'hack', 'solve'], rows)}")
+        print(f"{run_dir.path}\n{table(['quarantine', 'n', 'hack', 'solve'], rows)}", flush=True)
     return 0
