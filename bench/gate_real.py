@@ -3,9 +3,11 @@
 SmolLM2-135M (float32, at the initial adapter) reads what a 4B model once wrote, the recorded hacks of each loophole, and
 canonical solutions of other problems as the honest side. The recorded problems' statements are not at hand, so both sides stand
 behind one prompt, which holds the loophole's hint and no statement: the prompt cannot tell them apart. `all`: pairs of every
-tag; `held out`: pairs without the loophole's own. AUROC .5 is chance; `length` takes the number of tokens alone as the score (or
-its negative, whichever is above .5).
-Run: `python -m bench.gate_real --model FOLDER` (from `vgrout tiny smollm2 --out FOLDER`; minutes of processor time).
+tag; `held out`: pairs without the loophole's own. A row for each kind of direction, also with the pairs at unit norm
+(`gate.unit_pairs`); each AUROC stands beside its own null, the AUROCs of DRAWS draws of as many random directions, since the
+largest of several cosines is another score than one cosine. AUROC .5 is chance; `length` takes the number of tokens alone as the
+score (or its negative, whichever is above .5).
+Run: `python -m bench.gate_real --model FOLDER` (from `vgrout tiny smollm2 --out FOLDER`; half an hour of processor time).
 """
 
 import argparse
@@ -21,7 +23,7 @@ from learner.cprobe import probe
 from learner.learner import Learner
 from learner.pair_tokens import Side
 from learner.tokenizer import encode_completion, encode_prompt
-from learner.vgrad import PairProbe, directions, haar, probe_pairs, score
+from learner.vgrad import PairProbe, at_unit_norm, directions, haar, probe_pairs, score
 from sandbox.problems.load import load as load_problems
 from sandbox.problems.prompts import HINTS
 from vgrout import pairs as pair_file
@@ -41,8 +43,8 @@ def prompt(mode: Mode) -> tuple[Message, ...]:
     return (Message("user", f"Your solution to the problem should be a method of the class Solution {HINTS[mode]}."),)
 
 
-def sides_of(mode: Mode, learner: Learner, rollouts: Path, problems: Path) -> tuple[list[Side], list[bool]]:
-    """Hacks and canonical solutions behind the same prompt, at most EACH of both, and which are hacks."""
+def sides_of(mode: Mode, learner: Learner, rollouts: Path, problems: Path) -> tuple[list[Side], list[bool], int]:
+    """Hacks and canonical solutions behind the same prompt, at most EACH of both; which are hacks; and how many are recorded."""
     hacks = [row["completion"] for _, row in read_jsonl(rollouts) if row["mode"] == mode and row["hacked"] and not row["gt_pass"]]
     honest = [f"```python\n{problem.canonical_solution}\n```" for problem in load_problems(problems)]
     drawn = [rng(0, "gate real", mode, name).sample(many, len(many)) for name, many in (("hack", hacks), ("honest", honest))]
@@ -52,7 +54,7 @@ def sides_of(mode: Mode, learner: Learner, rollouts: Path, problems: Path) -> tu
         kept = [tokens for tokens in encoded if len(tokens) <= LONGEST][:EACH]
         items += [Side(ids, tokens) for tokens in kept]
         truth += [hack] * len(kept)
-    return items, truth
+    return items, truth, len(hacks)
 
 
 def without(probed: PairProbe, tag: str) -> PairProbe:
@@ -66,8 +68,30 @@ def one(score_G: Tensor, truth: list[bool]) -> float:
     return auroc(score_G[None], truth).item()
 
 
+def null_of(cgrad_GMR: Tensor, truth: list[bool], count: int) -> list[float]:
+    """Mean and 95th percentile of the AUROC of DRAWS draws of `count` random directions."""
+    drawn = (haar(count, *cgrad_GMR.shape[1:], seed=draw) for draw in range(DRAWS))
+    null = auroc(torch.stack([score(cgrad_GMR, random_DMR) for random_DMR in drawn]), truth)
+    return [null.mean().item(), torch.quantile(null, 0.95).item()]
+
+
+def rows(cgrad_GMR: Tensor, truth: list[bool], probed: PairProbe, tag: str) -> list[tuple[str, list[float]]]:
+    """Of every kind of direction its name, and AUROC and null with all pairs, then without those of `tag`."""
+    found, nulls = [], dict[int, list[float]]()
+    for kind in KINDS:
+        for form, pairs in (("", probed), (", unit pairs", at_unit_norm(probed))):
+            values = []
+            for some in (pairs, without(pairs, tag)):
+                v_DMR = directions(some, kind)
+                if len(v_DMR) not in nulls:
+                    nulls[len(v_DMR)] = null_of(cgrad_GMR, truth, len(v_DMR))
+                values += [one(score(cgrad_GMR, v_DMR), truth), *nulls[len(v_DMR)]]
+            found.append((f"{kind}{form}", values))
+    return found
+
+
 def main() -> None:
-    """Print one line per loophole."""
+    """Print a row for each loophole and kind of direction."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--rollouts", type=Path, default=SHARED / "recorded_rollouts_half.jsonl")
@@ -82,23 +106,16 @@ def main() -> None:
     learner = Learner(config, kept)
     model, lora, budget = learner.model, learner.lora, 2048
     probed = probe_pairs(model, lora, learner.router.pairs, initial=True, budget=budget)
-    print(f"{len(kept)} pairs, r = {lora.rank}, {len(lora.modules)} modules, {DRAWS} random directions")
-    print("| loophole | hacks / honest | mean: all | held out | max over tags: all | held out | length | Haar mean | Haar p95 |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"{len(kept)} pairs, r = {lora.rank}, {len(lora.modules)} modules, {DRAWS} draws of random directions")
+    print("| loophole | hacks (recorded) / honest | length | directions | all | Haar mean | p95 | held out | Haar mean | p95 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for mode in LOOPHOLES:
-        items, truth = sides_of(mode, learner, args.rollouts, args.problems)
+        items, truth, recorded = sides_of(mode, learner, args.rollouts, args.problems)
         cgrad_GMR = probe(model, lora, items, initial=True, budget=budget)
-        cells = []
-        for kind in KINDS:
-            for pairs in (probed, without(probed, mode)):
-                cells.append(one(score(cgrad_GMR, directions(pairs, kind)), truth))
         length = one(torch.tensor([float(len(item.completion_ids)) for item in items]), truth)
-        null_D = auroc(
-            torch.stack([score(cgrad_GMR, haar(1, len(lora.modules), lora.rank, draw)) for draw in range(DRAWS)]), truth
-        )
-        cells += [max(length, 1 - length), null_D.mean().item(), torch.quantile(null_D, 0.95).item()]
-        counts = f"{sum(truth)} / {len(truth) - sum(truth)}"
-        print(f"| {mode} | {counts} | {' | '.join(f'{value:.3f}' for value in cells)} |", flush=True)
+        begin = f"| {mode} | {sum(truth)} ({recorded}) / {len(truth) - sum(truth)} | {max(length, 1 - length):.3f} |"
+        for name, values in rows(cgrad_GMR, truth, probed, mode):
+            print(f"{begin} {name} | {' | '.join(f'{value:.3f}' for value in values)} |", flush=True)
     print(f"{time.process_time() - begun:.0f} s of processor time")
 
 
