@@ -1,20 +1,24 @@
-"""`vgrout demo`: train vanilla and routev on the tiny world, evaluate both, print a table and draw one PNG of the curves."""
+"""`vgrout demo`: train vanilla and routev on the tiny world side by side, print a table and draw one PNG of the curves.
+
+It is a suite of two arms and one seed: each run is a `vgrout train` of its own, and the same command goes on where it stopped.
+"""
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
-from actors.ray_cluster.environment import prepare
-from vgrout.config import Config, load
+from vgrout.config import Config
 from vgrout.files import write_whole
 from vgrout.presets import packaged
-from vgrout.progress import at, phase
+from vgrout.progress import at
 from vgrout.rows import Row
-from vgrout.run_directory import RunDir
-from vgrout.signals import AtOnce, Interrupted, RunStopped
 from vgrout_cli.commands.eval import table
+from vgrout_cli.commands.suite import carry_out, check
+from vgrout_cli.suite.plan import Suite, jobs
+from vgrout_cli.suite.state import SuiteState
 
 ARMS = ("vanilla", "routev")
 
@@ -23,55 +27,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--config", type=Path, default=packaged() / "tiny.toml", help="the preset of both runs")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the two runs, the table and the figure")
-    parser.add_argument("--seed", type=int, help="the seed of both runs")
+    parser.add_argument("--seed", type=int, default=41, help="the seed of both runs (default 41)")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c", help="change one field (repeatable)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate, print, draw. Finished steps of an earlier, interrupted demo are kept."""
-    configs = {arm: load(args.config, arm=arm, seed=args.seed, sets=args.sets) for arm in ARMS}
-    phase(f"two runs, {' and '.join(ARMS)}, then a table and a figure in {args.out}")
-    try:
-        curves = {arm: _arm(config, args.out / arm) for arm, config in configs.items()}
-    except (Interrupted, RunStopped, AtOnce) as stop:
-        stop.resume_command = shlex.join(["vgrout", *sys.argv[1:]])
-        raise
+    """Train and evaluate both, print, draw. What an earlier, interrupted demo finished is kept."""
+    # Two runs take turns on two cores better than one run's parts do; on a cluster there may be room for one alone.
+    parallel = 2 if (os.cpu_count() or 1) > 1 and "RAY_ADDRESS" not in os.environ else 1
+    suite = Suite("demo", args.config, ARMS, (args.seed,), parallel, tuple(args.sets), {})
+    todo = jobs(suite, args.out)
+    check(todo)
+    print(f"two runs, {' and '.join(ARMS)}, then a table and a figure in {args.out}", file=sys.stderr, flush=True)
+    failed = carry_out(todo, SuiteState(suite, todo, args.out), parallel)
+    if failed:
+        return failed
     at("drawing")
-    text = report(curves, configs)
+    curves = {job.config.arm: [json.loads(line) for line in (job.path / "eval_curve.jsonl").open()] for job in todo}
+    text = report(curves, todo[0].config)
     write_whole(args.out / "table.txt", text + "\n")
     from vgrout_cli.report.style import draw_curves
 
     draw_curves(curves, args.out / "curves.png")
     at("")
     print(text)
-    print(f"\nfigure: {args.out / 'curves.png'}   runs: {', '.join(str(args.out / arm) for arm in ARMS)}")
-    first = shlex.quote(str(args.out / ARMS[-1]))
-    print(f"next: `vgrout view {shlex.quote(str(args.out))}` shows the rollouts, `vgrout export {first} --out DIR` the adapter")
+    print(f"\nfigure: {args.out / 'curves.png'}   runs: {', '.join(str(args.out / job.name) for job in todo)}")
+    last = shlex.quote(str(args.out / todo[-1].name))
+    print(f"next: `vgrout view {shlex.quote(str(args.out))}` shows the rollouts, `vgrout export {last} --out DIR` the adapter")
     return 0
 
 
-def _arm(config: Config, path: Path) -> list[Row]:
-    """Train (or go on with) one arm and return its evaluation records, one per checkpoint."""
-    phase(f"{config.arm} ({ARMS.index(config.arm) + 1} of {len(ARMS)}), into {path}")
-    prepare(config)
-    from actors.evaluation import evaluate_all
-    from actors.training import train
-
-    run_dir = RunDir(path)
-    if not (path / "train.safetensors").exists():
-        resume = path if (path / "run.json").exists() and run_dir.checkpoints() else None
-        run_dir = train(config, path, resume, curve=True)
-    curve = path / "eval_curve.jsonl"
-    if not curve.exists():
-        evaluate_all(run_dir, config)
-    return [json.loads(line) for line in curve.read_text().splitlines()]
-
-
-def report(curves: dict[str, list[Row]], configs: dict[str, Config]) -> str:
+def report(curves: dict[str, list[Row]], config: Config) -> str:
     """The closing table: base first, then every arm as trained and deployed, per mode."""
-    first = configs[ARMS[0]]
-    lines = [f"test split, T = {first.eval.temperature}, {first.eval.samples} samples per problem, seed {first.seed}; rate ± SEM"]
-    lines += ["", "base (before training)", table(curves[ARMS[0]][0])]
+    head = f"test split, T = {config.eval.temperature}, {config.eval.samples} samples per problem, seed {config.seed}; rate ± SEM"
+    lines = [head, "", "base (before training)", table(curves[ARMS[0]][0])]
     for arm, records in curves.items():
         lines += ["", arm, table(records[-1])]
     return "\n".join(lines)

@@ -35,11 +35,23 @@ def run(args: argparse.Namespace) -> int:
         from actors.ray_cluster.capacity import room
 
         parallel = max(1, min(len(todo), room(todo[0].config)))
-    _check(todo)
+    check(todo)
     state = SuiteState(suite, todo, out)
     if args.dry_run:
         print(plan(todo, state, parallel))
         return 0
+    failed = carry_out(todo, state, parallel)
+    if not failed:
+        print(out)
+    return failed
+
+
+def carry_out(todo: list[Job], state: SuiteState, parallel: int) -> int:
+    """Run what is not done; say what failed or that it was stopped. Returns the exit code.
+
+    Raises UserError where another suite is running in the folder.
+    """
+    out = state.out
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:
@@ -54,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
         return 128 + stopped
     for line in failed:
         print(f"vgrout: not done: {line}", file=sys.stderr)
-    print(out)
     return 1 if failed else 0
 
 
@@ -69,7 +80,7 @@ def plan(todo: list[Job], state: SuiteState, parallel: int) -> str:
     return "\n".join(lines)
 
 
-def _check(todo: list[Job]) -> None:
+def check(todo: list[Job]) -> None:
     """What is there already must be of this suite, and comparable."""
     for job in todo:
         if (job.path / "run.json").is_file() or is_done(job.path):
