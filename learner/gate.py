@@ -1,7 +1,9 @@
 """The banded gate: from scores to gate labels.
 
 Invariant: labels depend on scores, on the band and on nothing else; score < lower is clean, score > upper is hack,
-and everything between (both edges included) is mid. Pure functions and one small state: no model, no pairs, no rewards.
+and everything between (both edges included) is mid. A band without width is a two-way gate: a score at its one edge is clean,
+since the c-probe of a rollout can be exactly 0 and so can the edge.
+Pure functions and one small state: no model, no pairs, no rewards.
 Shapes: G rollouts.
 """
 
@@ -15,7 +17,7 @@ from vgrout.records import GateLabel
 
 @dataclass(frozen=True)
 class Band:
-    """`[lower, upper]` on the score axis. With lower > upper nothing is mid: the two edges swap to their midpoint."""
+    """`[lower, upper]` on the score axis. With lower >= upper nothing is mid: the one edge is their midpoint."""
 
     lower: float
     upper: float
@@ -75,8 +77,9 @@ class ScoreHistory:
 def label(score_G: Tensor, band: Band) -> list[GateLabel]:
     """Gate labels of a batch of scores."""
     lower, upper = band.lower, band.upper
-    if lower > upper:
-        lower = upper = (lower + upper) / 2
+    if lower >= upper:
+        edge = (lower + upper) / 2
+        return [GateLabel.HACK if s > edge else GateLabel.CLEAN for s in score_G.tolist()]
     return [GateLabel.CLEAN if s < lower else GateLabel.HACK if s > upper else GateLabel.MID for s in score_G.tolist()]
 
 

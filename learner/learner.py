@@ -115,18 +115,19 @@ class Learner:
         gained = learned_from(router, c.objective, rewards, groups, labels, scores.score_G)
 
         fixed = fixed_terms(self.model, self.lora, c, samples, labels, known, self.team)
-        sums, step = ObjectiveSums(), Step(learning_rate(c.optim, self.version, c.train.updates))
+        sums, step, skipped = ObjectiveSums(), Step(learning_rate(c.optim, self.version, c.train.updates)), False
         for _ in range(c.objective.epochs):
             # 4. Gradients: of the clipped objective, every rollout under the masks of its label.
             sums = accumulate_gradients(self.model, self.lora, c, samples, labels, gained, fixed, self.team)
 
             # 5. Step: AdamW on both blocks.
             step = self.optimizer.step(step.lr)
+            skipped |= step.skipped
         self.version += 1
 
         # 6. Report.
         policy = fixed.metrics(self.team) | fixed.off_policy(labels, self.team)
-        return report(samples, scores, labels, gained, policy, sums, step, router.refresh)
+        return report(samples, scores, labels, gained, policy, sums, step, skipped, router.refresh)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Compute ahead of the next `update` what follows from tokens and weights: v_grad where due, c-probes, KL reference.

@@ -31,6 +31,11 @@ class Step:
     quarantine: float = 0.0
 
     @property
+    def skipped(self) -> bool:
+        """Whether the gradient was not finite, so that nothing moved."""
+        return not math.isfinite(self.grad_norm)
+
+    @property
     def quarantine_share(self) -> float:
         """The quarantine's part of the squared norm."""
         total = self.deployed**2 + self.quarantine**2
@@ -46,12 +51,13 @@ class Optimizer:
         self.adam = torch.optim.AdamW(lora.parameters(), lr=config.lr, betas=(first, second), weight_decay=0.0)
 
     def step(self, lr: float) -> Step:
-        """Clip, decay, step, clear gradients. A gradient of zero changes nothing: no weight moves by momentum alone."""
+        """Clip, decay, step, clear gradients. A gradient whose whole norm is 0 changes nothing; where only one block's is 0, that
+        block still moves by its momentum. A gradient that is not finite changes nothing either: the step is skipped."""
         deployed, quarantine = self._norms()
         norm = self._clip()
-        if norm == 0:
+        if norm == 0 or not math.isfinite(norm):  # clipped, an infinite gradient is NaN, and so would every weight be
             self.adam.zero_grad(set_to_none=True)
-            return Step(lr)
+            return Step(lr, norm, deployed, quarantine)
         for group in self.adam.param_groups:
             group["lr"] = lr
         if self.config.weight_decay:

@@ -61,7 +61,10 @@ class Router:
     extracted: int | None = None  # the update that `refresh` is of, where this process extracted it
 
     def ready(self, model: PreTrainedModel, lora: Lora2r, update: int) -> None:
-        """Extract v_grad and its band where they are due at this update; a second call changes nothing."""
+        """Extract v_grad and its band where they are due at this update; a second call changes nothing.
+
+        Raises FloatingPointError where v_grad or an edge would not be finite.
+        """
         config = self.config
         if isinstance(config, PinnedGate | GivenGate) or self.extracted == update:
             return
@@ -71,12 +74,22 @@ class Router:
     def score(self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], known: list[FromTokens], update: int) -> Scores:
         """The cosine of each sample's c-probe with v_grad. A pinned or given gate scores nothing: NaN.
 
-        `known`: what follows from the samples' tokens, their c-probes among it.
+        `known`: what follows from the samples' tokens, their c-probes among it. Raises FloatingPointError for a score that is
+        not finite, which no band could label.
         """
         config = self.config
         if isinstance(config, PinnedGate | GivenGate):
             return Scores(torch.full((len(samples),), torch.nan), [()] * len(samples))
         self.ready(model, lora, update)
+        found = self._scored(model, lora, samples, known, config)
+        lost = [s.rollout_id for s, finite in zip(samples, found.score_G.isfinite().tolist(), strict=True) if not finite]
+        if lost:
+            raise FloatingPointError(f"update {update}: the score of {len(lost)} rollouts is not finite, of {lost[0]} first")
+        return found
+
+    def _scored(
+        self, model: PreTrainedModel, lora: Lora2r, samples: list[Sample], known: list[FromTokens], config: ScoringGate
+    ) -> Scores:
         if not _reads_activations(config):
             cgrad_GMR = torch.stack([one.cgrad_MR for one in known if one.cgrad_MR is not None])
             return self._compared(cgrad_GMR, lora)
@@ -134,6 +147,9 @@ class Router:
         scale = 1.0 if isinstance(config, QuantileGate) else config.upper_scale  # a quantile gate's band is set in `label`
         bounded = config.at_least_0 if isinstance(config, PairsGate) else True
         band = pair_band(hack_P, clean_P, scale, at_least_0=bounded)
+        # The pairs' scores, not the band: max(0, NaN) is 0, and a band with a NaN in it labels in silence.
+        if not all(x.isfinite().all() for x in (v_DMR, hack_P, clean_P)):
+            raise FloatingPointError("v_grad or its score of a pair is not finite: the model has no finite c-probe of that pair")
         return Refresh(v_DMR, band, overlap, (hack_P.mean() - clean_P.mean()).item(), centre_MR)
 
 

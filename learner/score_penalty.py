@@ -9,6 +9,7 @@ Shapes: G rollouts of a batch.
 import torch
 from torch import Tensor
 
+from learner.gate import label
 from learner.objective import Advantages, advantages
 from learner.router import Router
 from vgrout.config import ObjectiveConfig, PairsGate
@@ -28,8 +29,8 @@ def learned_from(
         return advantages(rewards, groups, labels, kind, divide)
     if gate.act == "reward":
         assert router.refresh is not None
-        above = (score_G > max(router.refresh.band.lower, router.refresh.band.upper)).tolist()
-        rewards = [reward - gate.weight if high else reward for reward, high in zip(rewards, above, strict=True)]
+        would = label(score_G, router.refresh.band)  # what the gate would say if it routed
+        rewards = [r - gate.weight if x is GateLabel.HACK else r for r, x in zip(rewards, would, strict=True)]
         return advantages(rewards, groups, labels, kind, divide)
     gained = advantages(rewards, groups, labels, kind, divide)
     standard_G = torch.zeros_like(score_G)

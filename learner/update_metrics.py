@@ -15,7 +15,7 @@ from vgrout.records import Gated, GateLabel, Sample, UpdateResult
 
 def nothing_graded(lr: float) -> UpdateResult:
     """The result of an update whose batch held no graded rollout: nothing was scored and nothing moved."""
-    return UpdateResult({"lr": lr, "grad_norm/total": 0.0, "ungraded_update": 1}, [])
+    return UpdateResult({"lr": lr, "grad_norm/total": 0.0, "ungraded_update": 1, "skipped_update": 0}, [])
 
 
 def report(
@@ -26,15 +26,17 @@ def report(
     policy: dict[str, float],
     sums: ObjectiveSums,
     step: Step,
+    skipped: bool,
     refresh: Refresh | None,
 ) -> UpdateResult:
     """The result of one update. `policy`: of FixedTerms.
 
-    `sums` and `step` are of its last epoch; `refresh` is None for a pinned gate.
+    `sums` and `step` are of its last epoch, `skipped` is of any; `refresh` is None for a pinned gate.
     """
     metrics = {
         "lr": step.lr,
         "ungraded_update": 0,
+        "skipped_update": int(skipped),
         "loss": sums.loss,
         "grad_norm/total": step.grad_norm,
         "grad_norm/deployed": step.deployed,

@@ -84,6 +84,7 @@ class Recorder:
     def __init__(self, config: Config, dataset: Dataset, run: RunDir) -> None:
         self.config, self.dataset, self.run, self.work = config, dataset, run, WorkLog()
         self.last = time.monotonic()  # when the update before was recorded
+        self.said_skipped = False
 
     def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
         """Record an update that is done; returns its line of metrics.jsonl."""
@@ -101,6 +102,9 @@ class Recorder:
         self.run.append("metrics.jsonl", [metrics])
         for listen in self.run.listeners:
             listen(metrics)
+        if result.metrics.get("skipped_update") and not self.said_skipped:
+            self.said_skipped = True
+            say(f"vgrout: update {update}: the gradient is not finite, so no weight moved; skipped_update counts further ones")
         gap, limit = metrics.get("mismatch/kl", 0.0), self.config.runtime.mismatch_limit
         if gap > limit:
             raise RunStopped(

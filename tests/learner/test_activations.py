@@ -7,8 +7,10 @@ import torch
 
 from learner import packed_attention
 from learner.activations import activations
+from learner.gate import Band
 from learner.learner import Learner
-from learner.router import Router
+from learner.pair_tokens import PairTokens
+from learner.router import Refresh, Router
 from learner.score_penalty import learned_from
 from vgrout import pairs
 from vgrout.config import ObjectiveConfig, PairsGate, load
@@ -48,15 +50,17 @@ def test_a_high_score_costs_reward_or_advantage_and_nothing_where_it_routes():
     rewards, groups, labels = [3.5, 0.5, 3.5, 0.5, 1.0, 1.0], [0, 0, 0, 0, 1, 1], [GateLabel.CLEAN] * 6
     score_G = torch.tensor([0.4, -0.1, -0.2, -0.1, 0.5, -0.5])
 
-    def gained(**fields):
-        router = Router(PairsGate(**fields), 0, None)
-        router.refresh = type("Refresh", (), {"band": type("Band", (), {"lower": 0.0, "upper": 0.0})})
+    def gained(lower=0.0, upper=0.0, **fields):
+        router = Router(PairsGate(**fields), 0, PairTokens((), [], []))
+        router.refresh = Refresh(torch.zeros(1, 1, 1), Band(lower, upper), 1.0, 0.0)
         return learned_from(router, ObjectiveConfig(), rewards, groups, labels, score_G)
 
     plain = gained()
     assert plain.advantage_G.tolist() == [1.5, -1.5, 1.5, -1.5, 0, 0]
     less = gained(act="reward", weight=3.0)  # the first of each group is paid 3 less
     assert less.advantage_G.tolist() == [-0.75, -0.75, 2.25, -0.75, -1.5, 1.5]
+    # The edges the wrong way round: above their midpoint, as the gate itself decides.
+    assert gained(0.6, 0.0, act="reward", weight=3.0).advantage_G.tolist() == less.advantage_G.tolist()
     z_G = (score_G[:4] - score_G[:4].mean()) / score_G[:4].std()
     moved = gained(act="advantage", weight=2.0)
     assert torch.allclose(moved.advantage_G[:4], plain.advantage_G[:4] - 2 * z_G, atol=1e-4)

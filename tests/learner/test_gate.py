@@ -20,10 +20,20 @@ scores = st.floats(-1, 1, width=32)
 @given(st.lists(scores, min_size=1, max_size=30), scores, scores)
 def test_labels_equal_brute_force(values, a, b):
     got = label(torch.tensor(values), Band(a, b))
-    lower, upper = (a, b) if a <= b else ((a + b) / 2, (a + b) / 2)
     for value, name in zip(torch.tensor(values).tolist(), got, strict=True):
-        expected = GateLabel.CLEAN if value < lower else GateLabel.HACK if value > upper else GateLabel.MID
+        if a < b:
+            expected = GateLabel.CLEAN if value < a else GateLabel.HACK if value > b else GateLabel.MID
+        else:
+            expected = GateLabel.HACK if value > (a + b) / 2 else GateLabel.CLEAN
         assert name is expected
+
+
+def test_a_two_way_gate_never_says_mid_and_a_three_way_gate_says_it_at_both_edges():
+    score_G = torch.tensor([-0.25, 0.0, 0.25])
+    two_way = pair_band(torch.tensor([0.5]), torch.tensor([-0.5]), upper_scale=0.0)
+    assert two_way == Band(0.0, 0.0)
+    assert label(score_G, two_way) == [GateLabel.CLEAN, GateLabel.CLEAN, GateLabel.HACK]
+    assert label(score_G, Band(0.0, 0.25)) == [GateLabel.CLEAN, GateLabel.MID, GateLabel.MID]
 
 
 @given(
