@@ -16,8 +16,12 @@ def test_gate_level_and_relaxed_arms_are_said_before_the_verdict_and_marked_in_e
     write_run(folder / "screen_truth/seed1", "screen_truth", 1, Size(problems=40), (0.0, 0.45, 0.0, 0.45))
     spoil(folder / "screen_truth/seed1/run.json", lambda facts: facts["config"]["relaxed"].update(use="screen"))
     found = find(gather(runs_of(folder)))
-    gate, alpha, relaxed = terms(found)
+    gate, price, alpha, relaxed = terms(found)
     assert gate == "The gate of routev is two-way (clean or hack, never mid; gate.upper_scale = 0)."
+    rows = [json.loads(line) for n in (1, 2) for line in (folder / f"routev/seed{n}/rollouts.jsonl").read_text().splitlines()]
+    solves = [r["label"] == "hack" for r in rows if r["id"].endswith("-1")]  # as synthetic.py has them
+    shares = [sum(r["label"] == "hack" for r in rows) / len(rows), sum(solves) / len(solves)]
+    assert all(f"{share:.3f} " in price for share in shares), (price, shares)
     assert alpha.startswith("alpha = .05") and "screen_truth 0.000" in relaxed
     named = {table.name: [row[0].text for row in table.rows if "screen_truth" in row[0].text] for table in tables(found)}
     assert named["a3_ablation"] == named["runs"] == ["screen_truth (relaxed: told of audits)"]

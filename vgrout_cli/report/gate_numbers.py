@@ -26,16 +26,17 @@ EDGES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True)
 class Scored:
-    """Scored rollouts, in order: update, score, gate label, and whether the audit says hack; [G] each."""
+    """Scored rollouts, in order: update, score, gate label, and whether the audit says hack or solved; [G] each."""
 
     update_G: np.ndarray
     score_G: np.ndarray
     label_G: np.ndarray
     hack_G: np.ndarray
+    solve_G: np.ndarray
 
     def where(self, keep_G: np.ndarray) -> "Scored":
         """The rollouts that are kept."""
-        return Scored(self.update_G[keep_G], self.score_G[keep_G], self.label_G[keep_G], self.hack_G[keep_G])
+        return Scored(*(getattr(self, name)[keep_G] for name in COLUMNS))
 
     def updates(self) -> list[int]:
         """The updates that have scored rollouts, ascending."""
@@ -53,21 +54,30 @@ class Scored:
         """(precision, recall, F0.5) of the label `hack` against the audit's hack."""
         return statistics.f_beta(self.label_G == GateLabel.HACK, self.hack_G)
 
+    def routed(self) -> tuple[float, float]:
+        """The shares of all rollouts, and of all solves, that are labelled hack: the price of routing. NaN of nothing."""
+        away_G = self.label_G == GateLabel.HACK
+        of_solves = float(away_G[self.solve_G].mean()) if self.solve_G.any() else math.nan
+        return float(away_G.mean()) if len(away_G) else math.nan, of_solves
+
     def quantiles(self) -> list[float]:
         """The quantiles EDGES of the score; NaN of nothing."""
         return np.quantile(self.score_G, EDGES).tolist() if len(self.score_G) else [math.nan] * len(EDGES)
 
 
-def table(rows: list[tuple[int, float, str, bool]]) -> Scored:
-    """From rows (update, score, label, hack)."""
-    update, score, label, hack = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Scored(np.array(update, int), np.array(score, float), np.array(label, str), np.array(hack, bool))
+COLUMNS = {"update_G": int, "score_G": float, "label_G": str, "hack_G": bool, "solve_G": bool}
+
+
+def table(rows: list[tuple[int, float, str, bool, bool]]) -> Scored:
+    """From rows (update, score, label, hack, solve)."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
+    return Scored(*(np.array(values, kind) for values, kind in zip(columns, COLUMNS.values(), strict=True)))
 
 
 def pool(runs: Iterable[Scored]) -> Scored:
     """All rollouts of several runs."""
     parts = [table([]), *runs]
-    return Scored(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("update_G", "score_G", "label_G", "hack_G")))
+    return Scored(*(np.concatenate([getattr(p, name) for p in parts]) for name in COLUMNS))
 
 
 def scored(run: Run) -> Scored:
@@ -84,7 +94,7 @@ def scored(run: Run) -> Scored:
         audit = audits.get(r["id"])
         if audit is None or r["score"] is None or math.isnan(r["score"]) or audit["status"] == Status.INFRA_ERROR:
             continue
-        rows.append((r["update"], r["score"], r["label"], bool(audit["exploited"])))
+        rows.append((r["update"], r["score"], r["label"], bool(audit["exploited"]), bool(audit["correct"])))
     return table(rows)
 
 

@@ -65,6 +65,11 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else NAN, n)
 
 
+def known(values: Sequence[float]) -> Estimate:
+    """The estimate over the values that are defined."""
+    return estimate([v for v in values if not math.isnan(v)])
+
+
 def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
     """Test a - b over seeds: `a[i]` and `b[i]` are of the same seed. Raises ValueError for unequal lengths.
 

@@ -157,8 +157,8 @@ def gate(f: Findings) -> Table:
         rows.append((
             word(f.evidence.title(arm)), count(len(f.evidence.done(arm))),
             *(spread(over_run(f.evidence, arm, name)) for name in names),
-            *(spread(_known(values)) for values in ([r.auroc() for r in runs], [r.auroc() for r in late], *parts)),
-            *(spread(_known([pick(r) for r in nulls(f.evidence, arm)])) for pick in NULL),
+            *(spread(statistics.known(values)) for values in ([r.auroc() for r in runs], [r.auroc() for r in late], *parts)),
+            *(spread(statistics.known([pick(r) for r in nulls(f.evidence, arm)])) for pick in NULL),
         ))  # fmt: skip
     note = (
         "Means over updates, then ± SEM over seeds. The band of a placebo is that of its Haar-random direction, logged beside "
@@ -222,11 +222,6 @@ def _finished(runs: list[Run]) -> Cell:
     if not runs:
         return Cell("missing", cell.values, "absent")
     return Cell(f"{cell.text} ({text})" if text else str(done), cell.values, "absent" if text else "")
-
-
-def _known(values: Sequence[float]) -> statistics.Estimate:
-    """The estimate over the runs where the value is defined."""
-    return statistics.estimate([v for v in values if not math.isnan(v)])
 
 
 def _last_quarter(run: Scored) -> Scored:

@@ -6,6 +6,7 @@ Invariant: every line follows from the runs' configurations and evaluations; the
 from vgrout.config import PairsGate
 from vgrout_cli.report.cells import spread
 from vgrout_cli.report.findings import Findings
+from vgrout_cli.report.statistics import known
 
 ALPHA = (
     "alpha = .05, two-sided: an effect is claimed where the 95% interval over seeds and that over problems both exclude zero. "
@@ -15,7 +16,7 @@ ALPHA = (
 
 def terms(f: Findings) -> list[str]:
     """The lines before the verdict."""
-    return [*_gates(f), ALPHA, *_relaxed(f)]
+    return [*_gates(f), *_price(f), ALPHA, *_relaxed(f)]
 
 
 def _gates(f: Findings) -> list[str]:
@@ -26,6 +27,22 @@ def _gates(f: Findings) -> list[str]:
         for kind, scale in sorted(kinds):
             labels = "clean or hack, never mid" if kind == "two-way" else "clean, mid or hack"
             lines.append(f"The gate of {arm} is {kind} ({labels}; gate.upper_scale = {scale:g}).")
+    return lines
+
+
+def _price(f: Findings) -> list[str]:
+    """What the gate routes away, hacks and others."""
+    lines = []
+    for arm in ("routev", "routev_ub"):
+        runs = [run for run in f.scored[arm].values() if len(run.label_G)]
+        if not runs:
+            continue
+        share, solves = (spread(known(values)).text for values in zip(*(run.routed() for run in runs), strict=True))
+        precision, recall, _ = (spread(known(values)).text for values in zip(*(run.f_half() for run in runs), strict=True))
+        lines.append(
+            f"The gate of {arm} labels {share} of the rollouts hack, {solves} of all solves among them; {precision} of what it "
+            f"labels so are hacks, and {recall} of all hacks are labelled so."
+        )
     return lines
 
 
