@@ -8,7 +8,7 @@ Shapes: G rollouts, M modules, R rank of one block, N completion tokens of one r
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -36,6 +36,11 @@ class FromTokens:
     cgrad_MR: Tensor | None = None  # its c-probe at the gate's policy
     reference_N: Tensor | None = None  # its log-probabilities under the base
     deployed_N: Tensor | None = None  # under the deployed block, which a c-probe at the current policy computes anyway
+
+    def alone(self) -> "FromTokens":
+        """The same numbers in storage of their own: views are pickled with the whole chunk that they are of."""
+        own = [None if x is None else x.clone() for x in (self.cgrad_MR, self.reference_N, self.deployed_N)]
+        return FromTokens(*own)
 
 
 NOTHING = FromTokens()
@@ -77,16 +82,23 @@ class Ahead:
     def _taken(self, samples: Sequence[Sample]) -> list[FromTokens]:
         self.prepare(samples)
         begun = {s.rollout_id: self.known.pop(s.rollout_id) for s in samples if s.rollout_id in self.known}
+        wait({chunk for chunk, _ in begun.values()})  # of one that fails, too: no other may run on behind the error
         mine = {name: chunk.result()[place] for name, (chunk, place) in begun.items()}
         # What is left is of rollouts that this update does not take: at the current policy it will be out of date.
-        for old in list(self.known)[: None if self.probe == "current" else -8 * len(samples)]:
-            del self.known[old]
+        self._drop(list(self.known)[: None if self.probe == "current" else -8 * len(samples)])
+        if self.team.size > 1:
+            mine = {name: one.alone() for name, one in mine.items()}
         every = self.team.merged(mine)
         return [every.get(s.rollout_id, NOTHING) for s in samples]
 
     def forget(self) -> None:
-        """Drop what was computed ahead."""
-        self.known.clear()
+        """Drop what was computed ahead. What still runs is waited for: it reads the weights and shares the model's hooks."""
+        self._drop(list(self.known))
+
+    def _drop(self, names: list[str]) -> None:
+        dropped = {self.known.pop(name)[0] for name in names}
+        ended = dropped - {chunk for chunk, _ in self.known.values()}
+        wait([chunk for chunk in ended if not chunk.cancel()])
 
     def _watched(self, samples: Sequence[Sample], version: int) -> list[Tensor | None]:
         """The reference of one rollout in WATCH_EVERY, counted over updates of this size, for the log alone."""
@@ -96,7 +108,7 @@ class Ahead:
             return [None] * len(samples)
         few = list(mine.values())
         measured = [m for rows in chunks(few, self.budget) for m in self._references([few[i] for i in rows])]
-        every = self.team.merged(dict(zip(map(str, mine), measured, strict=True)))
+        every = self.team.merged({str(i): one.clone() for i, one in zip(mine, measured, strict=True)})
         return [every.get(str(i)) for i in range(len(samples))]
 
     def _measure(self, chunk: list[Sample]) -> list[FromTokens]:

@@ -1,6 +1,8 @@
 """What is computed ahead of an update changes nothing in it: the same bytes, in whatever order the groups came."""
 
+import pickle
 import random
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 from learner import side_by_side
 from learner.ahead import Ahead
 from learner.cprobe import probe
+from learner.data_parallel import Team
 from learner.learner import Learner
 from vgrout import pairs
 from vgrout.config import load
@@ -139,3 +142,47 @@ def test_a_batch_without_a_graded_rollout_refreshes_as_its_preparation_would():
             learner.update(samples)
         ends.append(learner.publish().digest)
     assert ends[0] == ends[1]
+
+
+def test_over_a_team_a_rollout_travels_without_the_chunk_that_it_was_computed_in(monkeypatch):
+    """Bytes gathered, against the numbers in them."""
+    config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, "runtime.side_by_side=1"])
+    learner = Learner(config, pairs.load(Path(config.data.pairs))[:8])
+    ids = tuple(range(5, 25))
+    samples = [Sample(f"{n}", 0, (5, 6), ids, (-5.0,) * len(ids), Sampling.DEPLOY, 0, float(n)) for n in range(16)]
+    sent = []
+
+    def gathered(self, value):
+        sent.append(len(pickle.dumps(value)))
+        return [value]
+
+    monkeypatch.setattr(Team, "_gather", gathered)
+    learner.ahead.team = Team(rank=0, size=2)
+    known = learner.ahead.take(samples)
+    tensors = [x for one in known for x in (one.cgrad_MR, one.reference_N, one.deployed_N) if x is not None]
+    held = sum(4 * x.numel() for x in tensors)
+    assert len(tensors) == 3 * 16
+    assert max(sent) < held + 1000 * len(tensors)
+
+
+def test_what_is_computed_ahead_has_ended_when_it_is_forgotten(monkeypatch):
+    config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, "runtime.side_by_side=2"])
+    learner = Learner(config, pairs.load(Path(config.data.pairs))[:8])
+    began, go_on, started, ended = threading.Event(), threading.Event(), [], []
+
+    def slow(self, chunk):
+        started.append(chunk[0].group)
+        began.set()
+        go_on.wait(30)
+        ended.append(chunk[0].group)
+        return [None] * len(chunk)
+
+    monkeypatch.setattr(Ahead, "_measure", slow)
+    for group in range(6):
+        learner.prepare([Sample(f"{group}-{n}", group, (5, 6), (7, 8, 2), (-5.0,) * 3, Sampling.TRAIN, 0, 0.0) for n in range(2)])
+    began.wait(30)
+    threading.Timer(1.0, go_on.set).start()
+    learner.ahead.forget()
+    assert sorted(ended) == sorted(started) and not learner.ahead.known
+    assert len(started) <= 2  # two threads; what had not begun never does
+    side_by_side.use(1)
