@@ -188,9 +188,14 @@ def _file(exam: Exam) -> str:
 
 
 def exam_digest(config: Config, dataset: Dataset, exam: Exam) -> str:
-    """SHA-256 of all that decides an exam's answers but the adapter: problems, prompts, seeds, sampling, engine and base."""
+    """SHA-256 of all that decides an exam's answers but the adapter: problems, prompts, seeds, sampling, engine and base.
+
+    A field of a request that has its default is left out, so that a field which a later version adds changes no digest.
+    """
     problems = file_sha256(Path(getattr(config.data, _file(exam))))
-    asked = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
+    defaults = {field.name: field.default for field in dataclasses.fields(SampleRequest)}
+    every = map(dataclasses.asdict, questions(config, dataset, exam))
+    asked = [{name: value for name, value in request.items() if value != defaults[name]} for request in every]
     base = (base_here(config), config.model.dtype, config.runtime.engine)
     plug_ins = plug_in_digests(config)
     return ingredients.digest([problems, base, exam.form, asked, *([plug_ins] if plug_ins else [])])
