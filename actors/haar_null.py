@@ -14,7 +14,7 @@ from torch import Tensor
 from actors.made_of import base_here, places
 from learner.cprobe import probe
 from learner.learner import Learner
-from learner.vgrad import at_unit_norm, directions, haar, probe_pairs, score
+from learner.vgrad import haar, score
 from vgrout import ingredients
 from vgrout import pairs as pair_file
 from vgrout.config import PairsGate, QuantileGate
@@ -50,7 +50,8 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
     """Compute the null of a finished run on at most `count` of its rollouts, drawn evenly; write and return the record.
 
     With c-probes at the initial policy all updates are drawn from. With c-probes at the current policy only those whose
-    checkpoint is kept are, and every rollout is probed at the policy that its update began with.
+    checkpoint is kept are, and every rollout is probed at the policy that its update began with and compared with the direction
+    that the gate had then, of its last refresh.
     Raises UserError for a run whose gate has no direction, NothingToTellApart for one without hacks or without other rollouts.
     """
     config = run.config()
@@ -77,8 +78,9 @@ def write_null(run: RunDir, draws: int = DRAWS, count: int = ROLLOUTS) -> Row:
         if not initial:
             learner.restore(*run.read_checkpoint(version))
         mine = [i for i, row in enumerate(rows) if initial or row["update"] == version]
-        probed = probe_pairs(model, lora, learner.router.pairs, initial=initial, budget=budget, share=share)
-        v_DMR = directions(at_unit_norm(probed) if gate.unit_pairs else probed, gate.directions)
+        learner.router.ready(model, lora, version)  # what this update scored with: of its refresh, or of the one before it
+        assert learner.router.refresh is not None
+        v_DMR = learner.router.refresh.v_DMR
         cgrad_GMR = probe(model, lora, [Probed.of(rows[i]) for i in mine], initial=initial, budget=budget, share=share)
         real_G[mine] = score(cgrad_GMR, v_DMR, gate.score)
         for draw in range(draws):

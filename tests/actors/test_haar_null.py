@@ -15,6 +15,12 @@ from vgrout_cli.report.statistics import auroc as by_ranks
 
 SETS = ("runtime.backend=local", "runtime.engine=hf", "train.updates=2", "train.checkpoint_every=1")
 CURRENT = ("gate.probe_policy=current", "gate.refresh_every=1")
+OLDER = (
+    "gate.probe_policy=current",
+    "gate.refresh_every=2",
+    "gate.upper_scale=9",
+    "optim.lr=0.02",
+)  # all train the deployed block
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2).filter(lambda x: len({p for _, p in x}) == 2))
@@ -23,7 +29,7 @@ def test_auroc_is_that_of_ranks(cases):
     assert auroc(torch.tensor([scores, scores]).float(), truth).tolist() == pytest.approx([by_ranks(scores, truth)] * 2)
 
 
-@pytest.fixture(scope="module", params=[(), CURRENT], ids=["initial", "current"])
+@pytest.fixture(scope="module", params=[(), CURRENT, OLDER], ids=["initial", "current", "older"])
 def run(request, tmp_path_factory) -> Path:
     """A run of two updates; every second rollout is called a hack afterwards, so that there are some."""
     out = tmp_path_factory.mktemp("null") / "run"
