@@ -75,7 +75,7 @@ class Ahead:
     def take(self, samples: Sequence[Sample], version: int = 0) -> list[FromTokens]:
         """What is known of `samples`, in order, on every learner; then it is forgotten. `version`: updates done before."""
         known = self._taken(samples) if self.probe or self.wants_reference else [NOTHING] * len(samples)
-        if self.wants_reference or self.probe == "initial":
+        if self.wants_reference or self.probe == "initial" or self.density.truncates:
             return known
         return [replace(one, reference_N=watched) for one, watched in zip(known, self._watched(samples, version), strict=True)]
 

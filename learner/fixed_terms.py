@@ -133,9 +133,10 @@ def fixed_terms(
 ) -> FixedTerms:  # fmt: skip
     """The terms of a batch, with a forward pass for the rollouts whose behaviour policy neither trains nor is in `known`."""
     objective = config.objective
-    terms = FixedTerms(
-        objective.importance_cap, objective.ratio == "trained", {row: one.reference_N for row, one in enumerate(known)}
-    )
+    # Where the sampler leaves tokens out, the base gives some of the sampled ones no probability, and the KL to it is infinite.
+    truncated = Density.of(config.rollout).truncates
+    reference = {row: None if truncated else one.reference_N for row, one in enumerate(known)}
+    terms = FixedTerms(objective.importance_cap, objective.ratio == "trained", reference)
     wrote = [sampling_policy(s, config.lora.deployed_blocks) for s in samples]
     same = {(1, 1), (2, 2), *([(1, 2), (2, 1)] if lora.quarantine_untouched() else [])}
     budget = config.train.micro_tokens

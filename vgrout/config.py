@@ -143,6 +143,12 @@ class Config:
                 f"{'0' if rollout.top_k else '1'} with objective.kl > 0: the base gives some of the sampled tokens no probability"
             )
             raise UserError(f"rollout.{field}", f"{found:g}", wanted)
+        if self.objective.ratio == "trained" and (rollout.top_k or rollout.top_p < 1):
+            wanted = "'sampler' with rollout.top_k or top_p: the policy that trains gives some of the tokens no probability"
+            raise UserError("objective.ratio", "'trained'", wanted)
+        if self.runtime.deterministic and rollout.top_p < 1:
+            wanted = "false with rollout.top_p < 1, whose sums over sorted tokens have no deterministic form on a GPU"
+            raise UserError("runtime.deterministic", "true", wanted)
         limit = self.runtime.max_lora_rank
         if limit and limit < export_rank(self.lora.rank):
             need = f"both blocks export at rank {export_rank(1)}r, and runtime.max_lora_rank is {limit}"

@@ -45,13 +45,20 @@ def layer_bytes_per_token(config: Config, shape: ModelShape) -> int:
     return 4 * shape.norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * shape.mlp_kept
 
 
+def logit_bytes(config: Config) -> int:
+    """Bytes alive per logit of a chunk at the head's peak (learner/density.py), counted on the CPU."""
+    if config.rollout.top_p < 1:
+        return WIDTH[config.model.dtype] + 21  # the head's own, fp32 and a mask; a masked copy, sorted, with 8 bytes of places
+    return 13 if config.rollout.top_k else 12  # three fp32 tensors of the logits' shape; a mask
+
+
 def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[int, str]:
     """(bytes, formula) of the largest micro-batch of `tokens` tokens, forward and backward."""
     b = WIDTH[config.model.dtype]
     layer = layer_bytes_per_token(config, shape)
     widest = max(shape.mlp, shape.heads * shape.head_dim)
     workspace = widest * 4 * b  # the base's output and the branch's, and their gradients
-    head = min(CHUNK_TOKENS, tokens) * shape.vocabulary * 12  # three fp32 tensors of the logits' shape
+    head = min(CHUNK_TOKENS, tokens) * shape.vocabulary * logit_bytes(config)
     if config.train.gradient_checkpointing:
         kept = tokens * (shape.layers + 2) * shape.hidden * b
         total = kept + max(tokens * (layer + workspace), head)

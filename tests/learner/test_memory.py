@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.planning.gpu_memory import activation_bytes, layer_bytes_per_token, learner_terms
+from actors.planning.gpu_memory import activation_bytes, layer_bytes_per_token, learner_terms, logit_bytes
 from actors.planning.model_shape import shape_of
 from bench.memory import SMALL_SETS, LiveBytes, longest_samples, measure, random_base, small
 from learner import model as model_file
+from learner.density import Density
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, logprobs_GT
 from vgrout.config import ModelConfig, load
@@ -60,6 +61,22 @@ def test_the_peak_of_an_update_is_the_plans(dtype, least):
         ratio = measure(config)["peak"] / plan
     print(f"{dtype}: measured / plan {ratio:.3f}")
     assert least < ratio < 1.02  # an upper estimate, made for bfloat16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("sets", [(), ("rollout.temperature=0.7",), ("rollout.top_k=20",), ("rollout.top_p=0.95",)])
+def test_bytes_of_a_logit_are_the_plans(dtype, sets):
+    config = load(Path("configs/qwen3-4b-fast.toml"), sets=[f"model.dtype={dtype}", "objective.kl=0", *sets])
+    kind = getattr(torch, dtype)
+    head = torch.nn.Linear(16, 4096, bias=False, dtype=kind).requires_grad_(False)
+    hidden_ND, ids_N = torch.randn(256, 16, dtype=kind, requires_grad=True), torch.arange(256)
+    counter = LiveBytes()
+    counter.add(head.weight)
+    own = counter.now
+    with counter:
+        model_file.token_logprobs(head, hidden_ND, ids_N, Density.of(config.rollout)).sum().backward()
+    found = (counter.peak - own) / (256 * 4096)
+    assert 0.98 * logit_bytes(config) < found < 1.02 * logit_bytes(config), found
 
 
 def test_logits_of_a_whole_batch_never_exist(monkeypatch):
