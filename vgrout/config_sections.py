@@ -194,7 +194,8 @@ class RolloutConfig:
     heal_updates: int = option(
         0,
         "In this many last updates whole groups are sampled from the deployed block alone, as if the quarantine were gone: a "
-        "repair on what the gate does not route (retain-heal).",
+        "repair on what the gate does not route (retain-heal). They come at the end of the cosine, so they move little: the "
+        "learning rates of the last 20 of 200 sum to 0.2 of the peak one, of the last 50 to 2.8.",
         unit="updates",
         ge=0,
         le=HUGE,

@@ -67,7 +67,7 @@ class LearnerHandle:
         return self.target.call("update", samples, given)
 
     def prepare(self, samples: list[Sample]) -> Pending[None]:
-        """Compute what only needs the frozen base of whole groups, ahead of their update."""
+        """Compute what follows from the tokens of whole groups and the weights as they are, ahead of their update."""
         return self.target.call("prepare", samples)
 
     def publish(self) -> Pending[AdapterVersion]:
