@@ -194,7 +194,7 @@ def exam_digest(config: Config, dataset: Dataset, exam: Exam) -> str:
     """
     problems = file_sha256(Path(getattr(config.data, _file(exam))))
     defaults = {field.name: field.default for field in dataclasses.fields(SampleRequest)}
-    every = map(dataclasses.asdict, questions(config, dataset, exam))
+    every = [dataclasses.asdict(request) for request in questions(config, dataset, exam)]
     asked = [{name: value for name, value in request.items() if value != defaults[name]} for request in every]
     base = (base_here(config), config.model.dtype, config.runtime.engine)
     plug_ins = plug_in_digests(config)
