@@ -71,11 +71,20 @@ def test_the_locks_carry_a_source_where_there_is_no_jail() -> None:
 
 
 def test_a_resubmission_learns_where_the_file_stays(tmp_path: Path) -> None:
-    """The control: in one folder, killed at the first wrong value, the same text knows the answers by its third run."""
+    """The control: in one folder, killed at the first wrong value, the same text knows the answers by its third run.
+
+    It writes into slots of 4 ms, which a busy machine makes it miss: any of ten folders is enough.
+    """
     judge = (
         "\nif not all(Solution().solve(n) == answer for n, answer in ((1, True), (2, False), (3, False))): raise SystemExit(1)\n"
     )
-    (tmp_path / "result.txt").touch()
-    codes = [subprocess.run([sys.executable, "-c", RESUBMITTED + judge], cwd=tmp_path, check=False).returncode for _ in range(6)]
-    assert codes[0] == 1
-    assert 0 in codes
+    command = [sys.executable, "-c", RESUBMITTED + judge]
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        (folder / "result.txt").touch()
+        codes = [subprocess.run(command, cwd=folder, check=False).returncode for _ in range(6)]
+        assert codes[0] == 1
+        if 0 in codes:
+            return
+    raise AssertionError("it never learned: the control shows nothing")
