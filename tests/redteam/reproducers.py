@@ -122,14 +122,14 @@ CASES = {
 # answers_by_resubmission.py, in short: what it learned is kept in the access time of result.txt. The first guess is wrong.
 RESUBMITTED = """
 import os, time
-N, SLOT, W = 3, 4, 16
+N, SLOT, W = 3, 20, 16
 status = os.stat('result.txt')
 state = status.st_atime_ns // 1_000_000 // SLOT % W
 used = status.st_size > 0  # else the file is as it was made, and its time is chance
 guess = [one == '1' for one in bin(state)[3:]] if used and 2 <= state < W else []
 if guess and guess[-1]: guess[-1] = False
 def store(wanted):
-    while time.time_ns() // 1_000_000 // SLOT % W != wanted or time.time_ns() // 1_000_000 % SLOT not in (1, 2): pass
+    while time.time_ns() // 1_000_000 // SLOT % W != wanted or time.time_ns() // 1_000_000 % SLOT not in (12, 13, 14): pass
     fd = os.open('result.txt', os.O_RDWR); os.write(fd, b'x'); os.lseek(fd, 0, 0); os.read(fd, 1); os.close(fd)
 class Solution:
     def solve(self, n):

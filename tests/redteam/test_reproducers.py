@@ -73,7 +73,8 @@ def test_the_locks_carry_a_source_where_there_is_no_jail() -> None:
 def test_a_resubmission_learns_where_the_file_stays(tmp_path: Path) -> None:
     """The control: in one folder, killed at the first wrong value, the same text knows the answers by its third run.
 
-    It writes into slots of 4 ms, which a busy machine makes it miss: any of ten folders is enough.
+    It writes into slots of 20 ms (a kernel of 100 Hz stamps files up to 10 ms late), and a busy machine makes it miss: any of ten
+    folders is enough.
     """
     judge = (
         "\nif not all(Solution().solve(n) == answer for n, answer in ((1, True), (2, False), (3, False))): raise SystemExit(1)\n"
