@@ -45,6 +45,29 @@ def layer_bytes_per_token(config: Config, shape: ModelShape) -> int:
     return 4 * shape.norms + adapter_inputs + bottlenecks + b * (2 * q + 2 * k) + b * shape.mlp_kept
 
 
+def rollouts_at_once(config: Config, tokens: int) -> int:
+    """The most rollouts of full length in a micro-batch of `tokens` tokens: whole groups with one prompt each, or a part of one.
+
+    Shorter completions are more rollouts, and more copies of prompts than are planned for.
+    """
+    r = config.rollout
+    group = r.prompt_limit + r.samples * r.max_new_tokens
+    if group <= tokens:
+        return r.samples * min(r.prompts, tokens // group)
+    return max(1, (tokens - r.prompt_limit) // r.max_new_tokens)
+
+
+def copied_bytes(config: Config, shape: ModelShape, tokens: int) -> int:
+    """Bytes that one layer keeps beyond its tokens': in attention every rollout has its prompt's keys and values again.
+
+    On a GPU these and the completion's are repeated for every query head.
+    """
+    b, r = WIDTH[config.model.dtype], config.rollout
+    kept = (shape.heads if config.runtime.learner_gpus else shape.kv_heads) * shape.head_dim
+    of_prompt, of_completion = r.prompt_limit * kept, r.max_new_tokens * (kept - shape.kv_heads * shape.head_dim)
+    return rollouts_at_once(config, tokens) * 2 * (of_prompt + of_completion) * b
+
+
 def logit_bytes(config: Config) -> int:
     """Bytes alive per logit of a chunk at the head's peak (learner/density.py), counted on the CPU."""
     if config.rollout.top_p < 1:
@@ -55,16 +78,16 @@ def logit_bytes(config: Config) -> int:
 def activation_bytes(config: Config, shape: ModelShape, tokens: int) -> tuple[int, str]:
     """(bytes, formula) of the largest micro-batch of `tokens` tokens, forward and backward."""
     b = WIDTH[config.model.dtype]
-    layer = layer_bytes_per_token(config, shape)
+    layer, copies = layer_bytes_per_token(config, shape), copied_bytes(config, shape, tokens)
     widest = max(shape.mlp, shape.heads * shape.head_dim)
     workspace = widest * 4 * b  # the base's output and the branch's, and their gradients
     head = min(CHUNK_TOKENS, tokens) * shape.vocabulary * logit_bytes(config)
     if config.train.gradient_checkpointing:
         kept = tokens * (shape.layers + 2) * shape.hidden * b
-        total = kept + max(tokens * (layer + workspace), head)
-        return total, f"T (L+2) D b + max(T ({layer} layer + {workspace} workspace), head); T = {tokens}"
-    total = tokens * shape.layers * layer + max(tokens * workspace, head)
-    return total, f"T L {layer} + max(T {workspace} workspace, head); T = {tokens}"
+        total = kept + max(tokens * (layer + workspace) + copies, head)
+        return total, f"T (L+2) D b + max(T ({layer} layer + {workspace} workspace) + {copies} copies, head); T = {tokens}"
+    total = shape.layers * (tokens * layer + copies) + max(tokens * workspace, head)
+    return total, f"L (T {layer} + {copies} copies) + max(T {workspace} workspace, head); T = {tokens}"
 
 
 def learner_terms(config: Config, shape: ModelShape) -> list[Term]:

@@ -14,6 +14,7 @@ from learner.density import Density
 from learner.lora2r import Lora2r, Policy
 from learner.model import collate, load_model, logprobs_GT
 from vgrout.config import ModelConfig, load
+from vgrout.records import GateLabel
 
 
 def build(dtype, layers, vocabulary=1024):
@@ -61,6 +62,21 @@ def test_the_peak_of_an_update_is_the_plans(dtype, least):
         ratio = measure(config)["peak"] / plan
     print(f"{dtype}: measured / plan {ratio:.3f}")
     assert least < ratio < 1.02  # an upper estimate, made for bfloat16
+
+
+LONG_PROMPTS = ["rollout.prompt_limit=512", "rollout.max_new_tokens=16", "rollout.samples=32", "train.micro_tokens=1024"]
+
+
+@pytest.mark.parametrize("sets", [[], ["train.gradient_checkpointing=false"]])
+def test_a_prompts_keys_and_values_are_planned_for_every_rollout(sets):
+    """32 short completions behind one long prompt: what attention keeps grows with rollouts times prompt."""
+    sets = [*SMALL_SETS, *LONG_PROMPTS, "runtime.learner_gpus=0", *sets]
+    config = load(Path("configs/qwen3-4b-fast.toml"), arm="routev", sets=sets)
+    with random_base(small(3), "float32", "cpu") as folder:
+        config = replace(config, model=ModelConfig(str(folder), "float32"))
+        plan = sum(term.bytes for term in learner_terms(config, shape_of(str(folder))) if term.name != "runtime")
+        ratio = measure(config, (GateLabel.MID,))["peak"] / plan
+    assert 0.85 < ratio < 1.0, ratio
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
