@@ -11,6 +11,7 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 
+from vgrout.arms import DIRECTIONS
 from vgrout_cli.report import measures, statistics
 from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
@@ -119,8 +120,8 @@ def other_form(name: str, what: str) -> Draw:
 
 
 def arms(axis: Axes, evidence: Evidence) -> bool:
-    """A3: every arm as a point (hack, solve) with SEM, its seeds as dots."""
-    drawn = False
+    """A3: every arm as a point (hack, solve) with SEM, its seeds as dots. All draws of random directions have one entry."""
+    drawn, draws = False, [arm for arm in evidence.arms if arm.startswith(DIRECTIONS)]
     for arm in evidence.arms:
         hack, solve = (measures.rate(evidence, arm, what) for what in ("hack", "solve"))
         if not hack.n:
@@ -137,7 +138,7 @@ def arms(axis: Axes, evidence: Evidence) -> bool:
             markersize=6,
             capsize=2,
             linewidth=1,
-            label=evidence.title(arm),
+            label=_entry(evidence, arm, draws),
         )
         runs = evidence.done(arm).values()
         points = [(r.counts("deploy").rate("hack"), r.counts("deploy").rate("solve")) for r in runs]
@@ -150,8 +151,15 @@ def arms(axis: Axes, evidence: Evidence) -> bool:
     )
     axis.set_ylim(-0.01, 1.15 * max(axis.get_ylim()[1], 0.1))
     if drawn:
-        axis.legend(ncols=2)
+        axis.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return drawn
+
+
+def _entry(evidence: Evidence, arm: str, draws: list[str]) -> str:
+    """An arm's entry in a legend; none for the second and later of several draws."""
+    if arm not in draws:
+        return evidence.title(arm)
+    return f"placebo, {len(draws)} directions" if arm == draws[0] else ""
 
 
 def held_out(axis: Axes, evidence: Evidence) -> bool:
