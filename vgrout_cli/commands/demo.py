@@ -10,8 +10,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from vgrout.config import Config
+from vgrout.config import Config, load
 from vgrout.files import write_whole
+from vgrout.named_files import find
 from vgrout.presets import packaged
 from vgrout.progress import at
 from vgrout.rows import Row
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--config", type=Path, default=packaged() / "tiny.toml", help="the preset of both runs")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the two runs, the table and the figure")
-    parser.add_argument("--seed", type=int, default=41, help="the seed of both runs (default 41)")
+    parser.add_argument("--seed", type=int, help="the seed of both runs (default: the preset's)")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="a.b=c", help="change one field (repeatable)")
 
 
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Train and evaluate both, print, draw. What an earlier, interrupted demo finished is kept."""
     # Two runs take turns on two cores better than one run's parts do; on a cluster there may be room for one alone.
     parallel = 2 if (os.cpu_count() or 1) > 1 and "RAY_ADDRESS" not in os.environ else 1
-    suite = Suite("demo", args.config, ARMS, (args.seed,), parallel, tuple(args.sets), {})
+    seed = load(args.config, seed=args.seed, sets=args.sets).seed
+    suite = Suite("demo", find("", args.config, "--config"), ARMS, (seed,), parallel, tuple(args.sets), {})
     todo = jobs(suite, args.out)
     check(todo)
     print(f"two runs, {' and '.join(ARMS)}, then a table and a figure in {args.out}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vgrout.config_relaxed import marked
 from vgrout.errors import UserError
 from vgrout.records import LOOPHOLES
 from vgrout.rows import Row
@@ -33,8 +34,7 @@ class Evidence:
 
     def title(self, arm: str) -> str:
         """The arm's name, marked where its runs read audits in training: a comparator, and no method."""
-        relaxed = any(run.config is not None and run.config.is_relaxed for run in self.of(arm))
-        return f"{arm} (relaxed: told of audits)" if relaxed else arm
+        return next((marked(arm, run.facts["config"]) for run in self.of(arm) if run.config and run.config.is_relaxed), arm)
 
     def of(self, arm: str) -> list[Run]:
         """All runs of an arm, whatever came of them."""
