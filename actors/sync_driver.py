@@ -16,13 +16,14 @@ from actors.ray_cluster.watchdog import Watchdog, Whereabouts
 from actors.ray_cluster.workers import Workers
 from actors.rollouts.dataset import Dataset
 from actors.rollouts.group_flow import GroupFlow
-from actors.rollouts.recorder import GradedRollouts, Recorder, samples_for
+from actors.rollouts.recorder import GradedRollouts, Recorder, samples_before_verdicts, samples_for
 from actors.rollouts.relaxed import given_labels
 from actors.rollouts.sampling import group_of, join
 from actors.rollouts.update_line import update_line
 from vgrout.config import Config
 from vgrout.group_records import Key, TakenBatch
 from vgrout.progress import Progress
+from vgrout.records import Rollout
 from vgrout.rows import Row
 from vgrout.run_directory import RunDir
 from vgrout.signals import Interrupted, RunStopped, stop_signals
@@ -95,12 +96,13 @@ class Driver:
     def _sample(self, update: int, clock: "Stopwatch") -> GradedRollouts:
         """Let the engines and graders make the batch of an update, and journal it.
 
-        Every group goes on as soon as it is whole: to a grader, then to the learner, which computes what follows from its tokens
-        and the weights.
+        Every group goes on as soon as it is whole: to a grader, and to the learner, which computes what follows from its tokens
+        and the weights; what follows from the weights alone it computes before that.
         """
         ordinals = self._ordinals(update)
         wanted = [group_of(self.config, self.dataset, Key(o, 0)) for o in ordinals]
-        flow = GroupFlow(self.workers, self.dataset, wanted, self.recorder.work)
+        flow = GroupFlow(self.workers, self.dataset, wanted, self.recorder.work, self._ahead)
+        self._ahead([])
         kill_points.reach("generate", update, self._whereabouts())
         found: dict[int, Graded] = {}
         self.progress.inside(flow.far())
@@ -108,12 +110,14 @@ class Driver:
             self.watchdog.moved()
             found[group.key.ordinal] = group
             self.progress.inside(flow.far())
-            if self.config.works_ahead:
-                self.workers.learner.prepare(samples_for(self.config, self.dataset, join([group])))
         clock.lap("time/grade")
         groups = [found[ordinal] for ordinal in ordinals]
         self._journal(update, groups)
         return join(groups)
+
+    def _ahead(self, rollouts: list[Rollout]) -> None:
+        if self.config.works_ahead:
+            self.workers.learner.prepare(samples_before_verdicts(self.config, self.dataset, rollouts))
 
     def _ordinals(self, update: int) -> range:
         return range(update * self.config.rollout.prompts, (update + 1) * self.config.rollout.prompts)

@@ -46,6 +46,15 @@ class FromTokens:
 NOTHING = FromTokens()
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Where the numbers of a rollout are, or will be: the chunk, its place there, and all rollouts of its group at the time."""
+
+    chunk: Future[list[FromTokens]]
+    place: int
+    group: frozenset[str]
+
+
 @dataclass
 class Ahead:
     """Computes and keeps `FromTokens` of rollouts until an update has used them."""
@@ -58,7 +67,7 @@ class Ahead:
     budget: int  # tokens of one forward pass
     share: bool = False  # the probe acts at completions alone
     team: Team = SOLO
-    known: dict[str, tuple[Future[list[FromTokens]], int]] = field(default_factory=dict)  # by rollout: its chunk, its place there
+    known: dict[str, Begun] = field(default_factory=dict)  # by rollout
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Begin what is missing of `samples`, whole groups; with several learners each does its groups."""
@@ -67,10 +76,11 @@ class Ahead:
         missing = [s for s in samples if s.rollout_id not in self.known and self.team.owns(s.group)]
         for _, group in groupby(sorted(missing, key=lambda s: (s.group, s.rollout_id)), key=lambda s: s.group):
             whole = list(group)
+            names = frozenset(s.rollout_id for s in whole)
             for rows in chunks(whole, self.budget):
                 chunk = [whole[i] for i in rows]
                 begun = side_by_side.begin(self._measure, chunk)
-                self.known.update((s.rollout_id, (begun, place)) for place, s in enumerate(chunk))
+                self.known.update((s.rollout_id, Begun(begun, place, names)) for place, s in enumerate(chunk))
 
     def take(self, samples: Sequence[Sample], version: int = 0) -> list[FromTokens]:
         """What is known of `samples`, in order, on every learner; then it is forgotten. `version`: updates done before."""
@@ -80,10 +90,13 @@ class Ahead:
         return [replace(one, reference_N=watched) for one, watched in zip(known, self._watched(samples, version), strict=True)]
 
     def _taken(self, samples: Sequence[Sample]) -> list[FromTokens]:
+        # Of a group that lost a rollout since (no verdict), all is computed again: chunks are of what an update trains on.
+        wanted = {s.rollout_id for s in samples}
+        self._drop([name for name, one in self.known.items() if one.group & wanted and not one.group <= wanted])
         self.prepare(samples)
         begun = {s.rollout_id: self.known.pop(s.rollout_id) for s in samples if s.rollout_id in self.known}
-        wait({chunk for chunk, _ in begun.values()})  # of one that fails, too: no other may run on behind the error
-        mine = {name: chunk.result()[place] for name, (chunk, place) in begun.items()}
+        wait({one.chunk for one in begun.values()})  # of one that fails, too: no other may run on behind the error
+        mine = {name: one.chunk.result()[one.place] for name, one in begun.items()}
         # What is left is of rollouts that this update does not take: at the current policy it will be out of date.
         self._drop(list(self.known)[: None if self.probe == "current" else -8 * len(samples)])
         if self.team.size > 1:
@@ -96,8 +109,8 @@ class Ahead:
         self._drop(list(self.known))
 
     def _drop(self, names: list[str]) -> None:
-        dropped = {self.known.pop(name)[0] for name in names}
-        ended = dropped - {chunk for chunk, _ in self.known.values()}
+        dropped = {self.known.pop(name).chunk for name in names}
+        ended = dropped - {one.chunk for one in self.known.values()}
         wait([chunk for chunk in ended if not chunk.cancel()])
 
     def _watched(self, samples: Sequence[Sample], version: int) -> list[Tensor | None]:

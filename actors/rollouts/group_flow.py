@@ -23,13 +23,22 @@ from vgrout.records import Audit, Reward, Rollout
 class GroupFlow:
     """The groups of one update on their way through engines and graders."""
 
-    def __init__(self, workers: Workers, dataset: Dataset, groups: list[Group], work: WorkLog | None = None) -> None:
-        """Give every engine its share of the groups; all of a share begin together."""
+    def __init__(
+        self,
+        workers: Workers,
+        dataset: Dataset,
+        groups: list[Group],
+        work: WorkLog | None = None,
+        whole: Callable[[list[Rollout]], None] = lambda rollouts: None,
+    ) -> None:
+        """Give every engine its share of the groups; all of a share begin together. `whole` hears of a group before its verdicts
+        come.
+        """
         self.workers, self.dataset, self.graders = workers, dataset, cycle(workers.grader_names)
         self.calls: list[tuple[Pending[Any], Callable[[Any], list[Graded]]]] = []
         self.work = work or WorkLog()
         self.sampling: dict[str, int] = {}  # groups that an engine still owes
-        self.total, self.judged = len(groups), 0
+        self.total, self.judged, self.whole = len(groups), 0, whole
         names = workers.engine_names
         for i, name in enumerate(names):
             if share := groups[i :: len(names)]:
@@ -67,6 +76,7 @@ class GroupFlow:
             begun = self.work.begin(grader, "grade")
             call = self.workers.grader(grader).grade(grade_jobs(self.dataset, rollouts))
             self.calls.append((call, partial(self._judged, key, rollouts, begun)))
+            self.whole(rollouts)
         return []
 
     def _judged(self, key: Key, rollouts: list[Rollout], span: int, verdicts: list[tuple[Reward, Audit]]) -> list[Graded]:

@@ -60,8 +60,18 @@ def sample_of(rollout: Rollout, reward: float) -> Sample:
 
 def samples_for(config: Config, dataset: Dataset, batch: GradedRollouts) -> list[Sample]:
     """What the learner trains on: a batch's graded rollouts, and after them the teacher's of the same groups."""
-    students = behind_other_prompt(config, dataset, batch.rollouts, relaxed_samples(config, batch.samples(), batch.audits))
-    return [*students, *(one.sample() for one in teacher_rollouts(config, dataset, groups(batch)))]
+    paid = relaxed_samples(config, batch.samples(), batch.audits)
+    return _with_teacher(config, dataset, batch.rollouts, paid)
+
+
+def samples_before_verdicts(config: Config, dataset: Dataset, rollouts: list[Rollout]) -> list[Sample]:
+    """What the learner can prepare of a group that is sampled and not yet graded: the same samples, without rewards."""
+    return _with_teacher(config, dataset, rollouts, [sample_of(rollout, 0.0) for rollout in rollouts])
+
+
+def _with_teacher(config: Config, dataset: Dataset, rollouts: list[Rollout], samples: list[Sample]) -> list[Sample]:
+    teacher = [one.sample() for one in teacher_rollouts(config, dataset, groups(rollouts))]
+    return [*behind_other_prompt(config, dataset, rollouts, samples), *teacher]
 
 
 def behind_other_prompt(config: Config, dataset: Dataset, rollouts: list[Rollout], samples: list[Sample]) -> list[Sample]:
@@ -73,9 +83,9 @@ def behind_other_prompt(config: Config, dataset: Dataset, rollouts: list[Rollout
     return [replace(s, prompt_ids=prompts[s.group], logprobs=()) for s in samples]
 
 
-def groups(batch: GradedRollouts) -> list[int]:
-    """Ordinals of a batch's groups, ascending."""
-    return sorted({rollout.group for rollout in batch.rollouts})
+def groups(rollouts: list[Rollout]) -> list[int]:
+    """Ordinals of the rollouts' groups, ascending."""
+    return sorted({rollout.group for rollout in rollouts})
 
 
 class Recorder:
@@ -88,7 +98,7 @@ class Recorder:
 
     def update(self, update: int, batch: GradedRollouts, result: UpdateResult, extra: Row) -> Row:
         """Record an update that is done; returns its line of metrics.jsonl."""
-        teacher = teacher_rollouts(self.config, self.dataset, groups(batch))
+        teacher = teacher_rollouts(self.config, self.dataset, groups(batch.rollouts))
         modes = self.dataset.modes
         counts = {
             "hint_free": sum(r.mode == Mode.GT_ONLY and modes[r.problem_id] != Mode.GT_ONLY for r in batch.rollouts),

@@ -31,12 +31,14 @@ class Grader:
 
 @pytest.mark.parametrize(("groups", "paces"), [(5, [1, 3]), (5, [2, 2]), (1, [1, 1]), (4, [9])])
 def test_every_group_comes_once_with_its_own_verdicts(groups, paces):
-    workers, said = Workers(), []
+    workers, said, whole = Workers(), [], []
     for pace in paces:
         workers.add_engine(lambda pace=pace: InProcess(Engine(pace)))
     for _ in range(2):
         workers.add_grader(lambda: InProcess(Grader()))
-    flow = GroupFlow(workers, SimpleNamespace(problems={7: None}), [Group(Key(o, 0), ()) for o in range(groups)])
+    flow = GroupFlow(
+        workers, SimpleNamespace(problems={7: None}), [Group(Key(o, 0), ()) for o in range(groups)], whole=whole.append
+    )
     found = list(flow.graded(sampled=lambda: said.append("sampled")))
     assert sorted(one.key.ordinal for one in found) == list(range(groups))
     for one in found:
@@ -44,3 +46,4 @@ def test_every_group_comes_once_with_its_own_verdicts(groups, paces):
         assert [r.id for r in one.rollouts] == names
         assert one.rewards == [f"reward of {n}" for n in names] and one.audits == [f"audit of {n}" for n in names]
     assert said == ["sampled"]
+    assert sorted([r.id for r in one] for one in whole) == [[f"{o}-{i}" for i in range(2)] for o in range(groups)]

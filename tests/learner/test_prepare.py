@@ -114,6 +114,32 @@ def test_what_fails_ahead_of_an_update_ends_it_with_its_own_error(threads, monke
     assert learner.version == 1
 
 
+@pytest.mark.parametrize("arm", ["routev", "vanilla"])
+def test_a_group_that_lost_a_rollout_after_it_was_prepared_is_computed_as_if_it_never_had_it(arm):
+    """A rollout without a verdict; micro-batches hold five rollouts, so that those of the same group are divided anew."""
+    config, ends = (
+        load(Path("configs/tiny.toml"), arm=arm, sets=[*SMALL, "gate.probe_policy=current"] if arm == "routev" else SMALL),
+        [],
+    )
+    for prepared in (False, True):
+        learner = Learner(config, pairs.load(Path(config.data.pairs))[::8])
+        prompt = learner.router.pairs.clean[0].prompt_ids
+        draw = random.Random(1)
+        samples = [
+            Sample(f"{n}", n // 12, prompt, (ids := tuple(draw.randrange(3, 600) for _ in range(draw.randint(4, 30)))),
+                   (-5.0,) * len(ids), Sampling.TRAIN, 0, float(n % 3))
+            for n in range(24)
+        ]  # fmt: skip
+        if prepared:
+            learner.prepare(samples[:12])
+            learner.prepare(samples[12:])
+        kept = [s for s in samples if s.rollout_id != "1"]
+        metrics = learner.update(kept).metrics
+        assert not learner.ahead.known
+        ends.append((learner.publish().digest, str(metrics)))
+    assert ends[0] == ends[1]
+
+
 def test_a_head_beside_a_body_on_other_threads():
     """Log-probabilities and c-probes of many batches at once are those of one after the other."""
     config = load(Path("configs/tiny.toml"), arm="routev", sets=[*SMALL, "runtime.side_by_side=4"])
