@@ -7,7 +7,7 @@ not met. The criteria are constants of this package, written before the result o
 import json
 import math
 
-from vgrout_cli.report import bars, measures
+from vgrout_cli.report import bars, measures, other_forms
 from vgrout_cli.report.cells import Table, interval, number, plural, spread, word
 from vgrout_cli.report.evidence import AUDIT, POLICIES, Run, RunStatus, read_log
 from vgrout_cli.report.findings import SHARE_GAP, Findings
@@ -199,12 +199,14 @@ def _same_questions(f: Findings) -> Line:
         for digest, runs in asked.items()
     ]
     parts += [f"{n} completions, {k} per problem" for n, k in sorted(counts)]
+    others = other_forms.digests(done)
+    parts += [f"{name}: {plural(len(found), 'digest')}" for name, found in others.items()]
     text = "; ".join(parts) + f"; ungraded by the grader's own failure: {failures}"
-    same = len(counts) == 1 and failures == 0 and len(asked) <= 1
-    known = bool(done) and "" not in asked
+    same = len(counts) == 1 and failures == 0 and len(asked) <= 1 and all(len(found) == 1 for found in others.values())
+    known = bool(done) and "" not in asked and not any("" in found for found in others.values())
     return Line(
         "Is every run asked the same?",
-        "one digest of the questions (problems, loopholes, prompts, sampling seeds) over all runs and seeds, none ungraded",
+        "one digest of the questions (problems, loopholes, prompts, sampling seeds) over all runs, in each form; none ungraded",
         decide(same, known), text if done else "no finished run",
     )  # fmt: skip
 

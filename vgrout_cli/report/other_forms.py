@@ -49,13 +49,24 @@ def _over(runs: list[Run], pick: Callable[[Run], Row | None], what: str) -> Cell
     return spread(statistics.estimate([float(counts[f"{what}_rate"]) for counts in found if counts is not None]))
 
 
+def digests(runs: list[Run]) -> dict[str, set[str]]:
+    """Name of a form to the digests of the questions that these runs were asked in it, where any was."""
+    found = {name: {record.get("questions", "") for run in runs if (record := _last(run, form))} for form, name in FORMS.items()}
+    return {name: asked for name, asked in found.items() if asked}
+
+
 def _form(run: Run, form: str) -> Row | None:
+    record = _last(run, form)
+    return record["deploy"]["all"] if record else None
+
+
+def _last(run: Run, form: str) -> Row | None:
     file = run.path / f"eval_curve_test_{form}.jsonl"
     if not file.is_file():
         return None
     records = [evaluation(file, record) for _, record in read_jsonl(file, ours=True)]
     last = [record for record in records if record["update"] == run.updates]
-    return last[-1]["deploy"]["all"] if last else None
+    return last[-1] if last else None
 
 
 def _scale(run: Run, scale: float) -> Row | None:
