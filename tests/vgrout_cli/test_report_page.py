@@ -34,3 +34,26 @@ def test_other_forms_of_the_questions_are_drawn_where_they_were_asked(tmp_path):
     assert "Not drawn, a8_monitor_hack: no finished run has eval_curve_monitor.jsonl" in said
     captions = (tmp_path / "out/figures/captions.txt").read_text().split("\n\n")
     assert {caption.split(":")[0] for caption in captions} == {path.stem for path in (tmp_path / "out/figures").glob("*.svg")}
+
+
+def test_comparators_are_drawn_beside_the_main_arms_and_apart_from_draws_of_directions(tmp_path):
+    """By the labels of the rows; a report without a comparator says so."""
+    for arm in ("vanilla", "routev", "placebo_direction_01"):
+        write_run(tmp_path / arm, arm, 1, Size())
+    assert (
+        main(
+            [
+                "report",
+                *(str(tmp_path / arm) for arm in ("vanilla", "routev", "placebo_direction_01")),
+                "--out",
+                str(tmp_path / "a"),
+            ]
+        )
+        == 0
+    )
+    assert "Not drawn, a3_comparators: no finished run of another arm" in (tmp_path / "a/report.html").read_text()
+    write_run(tmp_path / "inoculation", "inoculation", 1, Size())
+    runs = [str(tmp_path / arm) for arm in ("vanilla", "routev", "placebo_direction_01", "inoculation")]
+    assert main(["report", *runs, "--out", str(tmp_path / "b")]) == 0
+    rows = re.findall(r">([\w, ]+) \((\d)\)<", (tmp_path / "b/figures/a3_comparators.svg").read_text())
+    assert rows == [("vanilla", "1"), ("routev", "1"), ("inoculation", "1")]

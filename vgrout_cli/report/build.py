@@ -18,7 +18,7 @@ from vgrout_cli.report.findings import Findings, find
 from vgrout_cli.report.gate_panels import discrimination, metric, scores, shares
 from vgrout_cli.report.inline_svg import inline
 from vgrout_cli.report.page import page
-from vgrout_cli.report.panels import Panel, arms, held_out, other_form, outcome
+from vgrout_cli.report.panels import Panel, arms, comparators, held_out, other_form, outcome
 from vgrout_cli.report.sources import gather
 from vgrout_cli.report.traces import traces
 
@@ -60,7 +60,6 @@ def panels(f: Findings) -> list[Panel]:
     """Every figure of the report, with a caption that can stand under it elsewhere."""
     lines = "Lines: mean over seeds; shaded: ± 1 standard error; thin: single seeds."
     asked, asked_long = _asked(f.evidence.runs), _asked(f.evidence.long)
-    means = "Lines: mean over seeds; shaded: ± 1 standard error."
     policies = "Solid: deployed (quarantine deleted); dashed, open markers: as trained (quarantine on); dotted: untrained base."
     long = f"Runs of at least {2 * f.evidence.updates} updates"
     gated = ("routev", "placebo")
@@ -70,8 +69,11 @@ def panels(f: Findings) -> list[Panel]:
     return [
         Panel("a1_hack", "A1", f"Hack rate {against}", outcome("hack")),
         Panel("a1_solve", "A1", f"Solve rate {against}", outcome("solve")),
-        Panel("a3_arms", "A1", f"Deployed hack and solve rate {asked} of every arm after {f.evidence.updates} updates, mean over "
-              "seeds ± 1 standard error; dots: single seeds. Best is top left.", arms),
+        Panel("a3_arms", "A1", f"Deployed hack and solve rate {asked} of the main arms after {f.evidence.updates} updates, mean "
+              "over seeds ± 1 standard error; dots: single seeds. Best is top left.", arms),
+        Panel("a3_comparators", "A3", f"Deployed hack rate (open) and solve rate (filled) {asked} of the comparators after "
+              f"{f.evidence.updates} updates, mean over seeds (their number) ± 1 standard error. Relaxed: told of audits.",
+              comparators),
         Panel("a4_hack", "A4", f"{long}: hack rate {asked_long}. {policies} {lines}", outcome("hack", long=True)),
         Panel("a4_solve", "A4", f"{long}: solve rate {asked_long}. {policies} {lines}", outcome("solve", long=True)),
         Panel("a5_modes", "A5", f"Deployed hack rate {asked} per mode for each choice of two modes with pairs, mean over seeds "
@@ -91,8 +93,8 @@ def panels(f: Findings) -> list[Panel]:
               metric("grad_norm/quarantine_share", "quarantine gradient share", "share of the squared norm", (*gated, "absorb"))),
         Panel("a7_overlap", "A7", f"Cosine of v_grad with the one before its last refresh, averaged over modules. {lines}",
               metric("gate/v_overlap", "v_grad overlap", "cosine", gated)),
-        *(Panel(f"a8_{name}_{what}", "A8", f"Deployed {what} rate at every checkpoint: {meaning}. Dotted, open markers: the "
-                f"whole test split, asked as in training. {means}", other_form(name, what))
+        *(Panel(f"a8_{name}_{what}", "A8", f"Deployed {what} rate after {f.evidence.updates} updates: {meaning}. Open: the whole "
+                "test split, asked as usual. Mean over runs (their number) ± 1 standard error.", other_form(name, what))
           for name, whats, meaning in FORMS for what in whats),
     ]  # fmt: skip
 

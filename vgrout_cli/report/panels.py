@@ -16,7 +16,7 @@ from vgrout_cli.report import measures, statistics
 from vgrout_cli.report.evidence import Run
 from vgrout_cli.report.sources import Evidence
 from vgrout_cli.report.statistics import Estimate
-from vgrout_cli.report.style import look, rates
+from vgrout_cli.report.style import LOOKS, look, rates
 
 Draw = Callable[[Axes, Evidence], bool | str]  # draws on one axis; returns whether there was anything to draw, or why not
 
@@ -93,36 +93,74 @@ def outcome(what: str, *, long: bool = False) -> Draw:
             axis.axhline(base.mean, color=look("base").light, linestyle=":", linewidth=1.2, label="base")
         rates(axis, f"{what} rate, test split", "share of answers")
         if drawn:
-            axis.legend()
+            axis.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         return drawn
 
     return draw
 
 
 def other_form(name: str, what: str) -> Draw:
-    """A8: the deployed rate at every checkpoint where the same problems are asked in another form, beside the usual one."""
+    """A8: every arm's deployed rate at its last checkpoint, asked in another form (filled) and as usual (open)."""
 
     def draw(axis: Axes, evidence: Evidence) -> bool | str:
-        drawn = False
-        for arm in evidence.arms:
-            runs = [run for run in evidence.done(arm).values() if name in run.other_curves]
-            rows = [{r["update"]: r["deploy"]["all"][f"{what}_rate"] for r in run.other_curves[name]} for run in runs]
-            drawn |= line(axis, rows, arm, f"{arm}: {name.replace('_', ' ')} (n = {len(runs)})", seeds=False)
-            if rows:
-                usual = [curve(run, "deploy", what) for run in runs]
-                line(axis, usual, arm, f"{arm}: usual test", dash=":", seeds=False, open_marker=True)
-        rates(axis, f"{what} rate, {name.replace('_', ' ')}", "share of answers")
-        if drawn:
-            axis.legend()
-        return drawn or f"no finished run has eval_curve_{name}.jsonl"
+        rows = []
+        for label, arm, runs in _grouped(evidence):
+            both = [(run.final, run.other_curves[name][-1]) for run in runs if run.other_curves.get(name)]
+            told = [pair for pair in both if pair[0]["update"] == pair[1]["update"]]
+            if told:
+                usual, asked = (
+                    statistics.estimate([record["deploy"]["all"][f"{what}_rate"] for record in records])
+                    for records in zip(*told, strict=True)
+                )
+                rows.append((f"{label} ({len(told)})", [(usual, arm, "none"), (asked, arm, look(arm).light)]))
+        beside(axis, rows, f"{what} rate, {name.replace('_', ' ')}", "share of answers; open: as usual")
+        return bool(rows) or f"no finished run has eval_curve_{name}.jsonl"
 
     return draw
 
 
-def arms(axis: Axes, evidence: Evidence) -> bool:
-    """A3: every arm as a point (hack, solve) with SEM, its seeds as dots. All draws of random directions have one entry."""
-    drawn, draws = False, [arm for arm in evidence.arms if arm.startswith(DIRECTIONS)]
+def comparators(axis: Axes, evidence: Evidence) -> bool | str:
+    """A3: deployed hack (in vanilla's look) and solve (in routev's) of the arms that the scatter leaves out, and three of it."""
+    rows, drawn = [], False
+    for label, arm, runs in _grouped(evidence):
+        drawn |= (other := arm not in LOOKS and not arm.startswith(DIRECTIONS))
+        if other or arm in ("vanilla", "routev", "ceiling"):
+            hack, solve = (
+                statistics.estimate([r.final["deploy"]["all"][f"{what}_rate"] for r in runs]) for what in ("hack", "solve")
+            )
+            rows.append((f"{label} ({len(runs)})", [(hack, "vanilla", "none"), (solve, "routev", look("routev").light)]))
+    beside(axis, rows if drawn else [], "deployed hack (open), solve", "share of answers")
+    return drawn or "no finished run of another arm"
+
+
+def beside(axis: Axes, rows: list[tuple[str, list[tuple[Estimate, str, str]]]], title: str, unit: str) -> None:
+    """A row per label; each of its estimates is a point in an arm's look with a bar of ± 1 SEM, filled as said."""
+    for y, (_, points) in enumerate(rows):
+        for point, arm, fill in points:
+            style, bar = look(arm), point.sem if point.n > 1 else None
+            drawn = axis.errorbar(point.mean, y, xerr=bar, fmt=style.marker, color=style.light, capsize=2, linewidth=1)
+            drawn.lines[0].set(markerfacecolor=fill, markersize=5)
+    axis.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=7)
+    axis.invert_yaxis()
+    axis.set(title=title, xlabel=unit, xlim=(-0.02, 1.02))
+
+
+def _grouped(evidence: Evidence) -> list[tuple[str, str, list[Run]]]:
+    """(title, arm, finished runs) of every arm that has any; all draws of random directions are one."""
+    found: dict[str, tuple[str, list[Run]]] = {}
+    draws = [arm for arm in evidence.arms if arm.startswith(DIRECTIONS)]
     for arm in evidence.arms:
+        if runs := list(evidence.done(arm).values()):
+            first = draws[0] if arm in draws else arm
+            label = _entry(evidence, arm, draws) if evidence.title(arm) == arm else f"{arm}, relaxed"
+            found.setdefault(first, (label, []))[1].extend(runs)
+    return [(label, arm, runs) for arm, (label, runs) in found.items()]
+
+
+def arms(axis: Axes, evidence: Evidence) -> bool:
+    """A3: arms with a look of their own as points (hack, solve) with SEM, seeds as dots. All draws have one entry."""
+    drawn, draws = False, [arm for arm in evidence.arms if arm.startswith(DIRECTIONS)]
+    for arm in (arm for arm in evidence.arms if arm in LOOKS or arm in draws):
         hack, solve = (measures.rate(evidence, arm, what) for what in ("hack", "solve"))
         if not hack.n:
             continue
