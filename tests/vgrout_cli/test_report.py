@@ -280,19 +280,6 @@ def test_one_run_that_was_asked_otherwise_fails_the_checklist(tmp_path):
     assert outcomes(*runs_of(folder))[1][question][0] == "open"
 
 
-def test_one_run_that_was_asked_otherwise_in_another_form_fails_the_checklist(tmp_path):
-    folder, question = suite_with(tmp_path, seeds=(1,)), "Is every run asked the same?"
-    for run in runs_of(folder):
-        record = json.loads((run / "per_mode_deploy.json").read_text())
-        (run / "eval_curve_test_closed.jsonl").write_text(json.dumps(record | {"questions": "c" * 64}) + "\n")
-    outcome, said = outcomes(*runs_of(folder))[1][question]
-    assert outcome == "pass" and "loophole closed: 1 digest;" in said
-    other = folder / "vanilla/seed1/eval_curve_test_closed.jsonl"
-    other.write_text(json.dumps(json.loads(other.read_text()) | {"questions": "d" * 64}) + "\n")
-    outcome, said = outcomes(*runs_of(folder))[1][question]
-    assert outcome == "fail" and "loophole closed: 2 digests;" in said
-
-
 def test_nothing_outside_the_run_directories_is_read(tmp_path):
     """So no byte of a data file, a pair file or a base can change a report."""
     folder = suite_with(tmp_path / "runs", seeds=(1, 2))

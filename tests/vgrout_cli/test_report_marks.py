@@ -4,6 +4,7 @@ import json
 
 from synthetic import Size, runs_of, spoil, suite_with, write_run
 
+from vgrout_cli.report.checklist import checklist
 from vgrout_cli.report.findings import find
 from vgrout_cli.report.sources import gather
 from vgrout_cli.report.tables import tables
@@ -67,3 +68,18 @@ def test_the_verdict_begins_with_the_recovered_share_and_counts_runs_above_the_r
     (folder / "routev/seed1/gate_null.json").unlink()  # a run without a null counts as one that does not beat it
     (line,) = [s for s in verdict(find(gather(runs_of(folder)))) if "random directions in" in s.claim]
     assert "in 0 of 2 runs" in line.claim and "1 run without such a record" in line.evidence
+
+
+def test_one_run_that_was_asked_otherwise_in_another_form_fails_the_checklist(tmp_path):
+    folder = suite_with(tmp_path, seeds=(1,))
+
+    def line():
+        return next(x for x in checklist(find(gather(runs_of(folder)))) if x.question == "Is every run asked the same?")
+
+    for run in runs_of(folder):
+        record = json.loads((run / "per_mode_deploy.json").read_text())
+        (run / "eval_curve_test_closed.jsonl").write_text(json.dumps(record | {"questions": "c" * 64}) + "\n")
+    assert str(line().outcome) == "pass" and "loophole closed: 1 digest;" in line().number
+    other = folder / "vanilla/seed1/eval_curve_test_closed.jsonl"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"questions": "d" * 64}) + "\n")
+    assert str(line().outcome) == "fail" and "loophole closed: 2 digests;" in line().number
