@@ -38,22 +38,10 @@ def test_other_forms_of_the_questions_are_drawn_where_they_were_asked(tmp_path):
 
 def test_comparators_are_drawn_beside_the_main_arms_and_apart_from_draws_of_directions(tmp_path):
     """By the labels of the rows; a report without a comparator says so."""
-    for arm in ("vanilla", "routev", "placebo_direction_01"):
-        write_run(tmp_path / arm, arm, 1, Size())
-    assert (
-        main(
-            [
-                "report",
-                *(str(tmp_path / arm) for arm in ("vanilla", "routev", "placebo_direction_01")),
-                "--out",
-                str(tmp_path / "a"),
-            ]
-        )
-        == 0
-    )
+    runs = [str(write_run(tmp_path / arm, arm, 1, Size())) for arm in ("vanilla", "routev", "placebo_direction_01")]
+    assert main(["report", *runs, "--out", str(tmp_path / "a")]) == 0
     assert "Not drawn, a3_comparators: no finished run of another arm" in (tmp_path / "a/report.html").read_text()
-    write_run(tmp_path / "inoculation", "inoculation", 1, Size())
-    runs = [str(tmp_path / arm) for arm in ("vanilla", "routev", "placebo_direction_01", "inoculation")]
+    runs.append(str(write_run(tmp_path / "inoculation", "inoculation", 1, Size())))
     assert main(["report", *runs, "--out", str(tmp_path / "b")]) == 0
     rows = re.findall(r">([\w, ]+) \((\d)\)<", (tmp_path / "b/figures/a3_comparators.svg").read_text())
     assert rows == [("vanilla", "1"), ("routev", "1"), ("inoculation", "1")]

@@ -8,8 +8,7 @@ import math
 from collections.abc import Callable
 
 from vgrout.errors import UserError
-from vgrout.files import read_json, read_jsonl
-from vgrout.rates import evaluation
+from vgrout.files import read_json
 from vgrout.rows import Row
 from vgrout_cli.report import statistics
 from vgrout_cli.report.cells import Cell, Table, count, spread, word
@@ -61,12 +60,7 @@ def _form(run: Run, form: str) -> Row | None:
 
 
 def _last(run: Run, form: str) -> Row | None:
-    file = run.path / f"eval_curve_test_{form}.jsonl"
-    if not file.is_file():
-        return None
-    records = [evaluation(file, record) for _, record in read_jsonl(file, ours=True)]
-    last = [record for record in records if record["update"] == run.updates]
-    return last[-1] if last else None
+    return next((r for r in reversed(run.other_curves.get(f"test_{form}", ())) if r["update"] == run.updates), None)
 
 
 def _scale(run: Run, scale: float) -> Row | None:
